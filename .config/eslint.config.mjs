@@ -1,0 +1,47 @@
+import tseslint from "typescript-eslint";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Modules that only one place of the source tree may import: [module, folder or file that may, why]. */
+const restricted = [
+  { name: "execa", owner: "src/exec/**", message: "processes are started by src/exec only" },
+  { name: "node:child_process", owner: "src/exec/**", message: "processes are started by src/exec only" },
+  {
+    name: "tsyringe",
+    owner: "src/{container,di}.ts",
+    message: "only the composition root knows the container",
+  },
+];
+const paths = (file) =>
+  restricted.filter((r) => r.owner !== file).map(({ name, message }) => ({ name, message }));
+
+export default tseslint.config(
+  { ignores: ["dist/**", "src/generated/**", "coverage/**", "**/*.mjs"] },
+  {
+    files: ["**/*.ts"],
+    extends: [tseslint.configs.strictTypeChecked],
+    languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: root } },
+    rules: {
+      "@typescript-eslint/switch-exhaustiveness-check": "error",
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      "max-lines": ["error", { max: 250, skipBlankLines: true, skipComments: true }],
+      eqeqeq: "error",
+    },
+  },
+  {
+    files: ["src/**/*.ts", "hooks/**/*.ts"],
+    rules: { "no-restricted-imports": ["error", { paths: paths() }] },
+  },
+  ...restricted.map((r) => ({
+    files: [r.owner],
+    rules: { "no-restricted-imports": ["error", { paths: paths(r.owner) }] },
+  })),
+  {
+    files: ["test/**/*.ts"],
+    rules: { "max-lines": "off", "@typescript-eslint/no-non-null-assertion": "off" },
+  },
+);

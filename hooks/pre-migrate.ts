@@ -1,0 +1,3 @@
+import { runHook } from "../src/main.js";
+
+process.exitCode = await runHook("pre-migrate");

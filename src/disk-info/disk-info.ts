@@ -1,0 +1,41 @@
+import type { EncryptionFormat } from "../encryption/luks-spec.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { Volume } from "../storage/volume.js";
+
+/** Buses of libvirt's `<target bus>`. */
+export type DiskBus = "ide" | "fdc" | "scsi" | "virtio" | "xen" | "usb" | "uml" | "sata" | "sd" | "none";
+
+/** Nova's BlockDeviceType. */
+export type DiskType = "disk" | "cdrom" | "floppy" | "fs" | "lun";
+
+/**
+ * The guest's disks as the specification "libvirt driver support for flavor and image defined ephemeral encryption"
+ * defines disk_info, whose spelling it keeps. What is ours besides is in camel case.
+ */
+export interface DiskInfo {
+  /** The default bus of disks: that of the guest's first disk. */
+  readonly disk_bus: DiskBus;
+  /** The default bus of CD-ROM drives: that of the guest's first one. */
+  readonly cdrom_bus: DiskBus;
+  /** By device name, in the order of the configuration. */
+  readonly mapping: Readonly<Record<string, DiskMapping>>;
+}
+
+export interface DiskMapping {
+  readonly bus: DiskBus;
+  /** The device name as the host manager knows it: `vda`. */
+  readonly dev: string;
+  readonly type: DiskType;
+  /** What an orchestrator formats the disk with before the guest sees it (`swap`, `ext4`), where it is known. */
+  readonly format?: string;
+  /** 1-based. */
+  readonly boot_index?: number;
+  readonly encrypted: boolean;
+  readonly encryption_format?: EncryptionFormat;
+  /** As the encryption block has them: `engine`, `cipher`, … */
+  readonly encryption_options?: Readonly<Record<string, string>>;
+  readonly encryption_secret_uuid?: KeyUuid;
+
+  readonly volume: Volume;
+  readonly readOnly: boolean;
+}

@@ -1,0 +1,80 @@
+/**
+ * Every error that Luksmith reports, once. A code is a contract: scripts match it, docs/errors.md explains it,
+ * a retired code is never given a new meaning. `exit` is the exit code of the CLI and of a hook.
+ */
+export const EXIT = {
+  ok: 0,
+  /** Something failed that should have worked: a tool, a bug. */
+  failure: 1,
+  /** The command line is wrong. */
+  usage: 2,
+  /** Refused on purpose, to protect data or to keep a promise; nothing was changed. */
+  refused: 3,
+  /** A keystore, a host manager, a volume is not there now; trying again later can succeed. */
+  unavailable: 4,
+  /** Something on disk is damaged or not what its record says. */
+  integrity: 5,
+  /** Settings, manifest or permissions must be corrected by the administrator. */
+  configuration: 6,
+} as const;
+
+export const CATALOGUE = {
+  USAGE: { exit: EXIT.usage },
+  INTERNAL: { exit: EXIT.failure },
+
+  MANIFEST_INVALID: { exit: EXIT.configuration },
+  MANIFEST_API_VERSION: { exit: EXIT.configuration },
+  SETTINGS_INVALID: { exit: EXIT.configuration },
+  SETTINGS_UNREADABLE: { exit: EXIT.configuration },
+  SETTINGS_UNWRITABLE: { exit: EXIT.failure },
+  SETTINGS_CHANGED: { exit: EXIT.refused },
+  KEYSTORE_UNKNOWN: { exit: EXIT.configuration },
+  PROFILE_UNKNOWN: { exit: EXIT.configuration },
+  PERMISSIONS_UNSAFE: { exit: EXIT.configuration },
+  SECRET_FILE_UNAVAILABLE: { exit: EXIT.configuration },
+  NOT_PERMITTED: { exit: EXIT.configuration },
+
+  EVENT_INVALID: { exit: EXIT.failure },
+  GUEST_CONFIG_INVALID: { exit: EXIT.refused },
+  GUEST_CHANGED: { exit: EXIT.refused },
+  GUEST_NOT_FOUND: { exit: EXIT.unavailable },
+  GUEST_RUNNING: { exit: EXIT.refused },
+  DISK_NOT_FOUND: { exit: EXIT.refused },
+
+  REQUEST_CONFLICT: { exit: EXIT.refused },
+  REQUEST_INVALID: { exit: EXIT.refused },
+  TRAIT_MISSING: { exit: EXIT.refused },
+  DISK_NOT_ENCRYPTED: { exit: EXIT.refused },
+  ENCRYPTION_BLOCK_LOST: { exit: EXIT.refused },
+
+  VOLUME_UNSUPPORTED: { exit: EXIT.refused },
+  VOLUME_NOT_FOUND: { exit: EXIT.unavailable },
+  VOLUME_UNREADABLE: { exit: EXIT.unavailable },
+  VOLUME_NOT_EMPTY: { exit: EXIT.refused },
+  VOLUME_NOT_PROVEN_EMPTY: { exit: EXIT.refused },
+  VOLUME_NOT_FORMATTED: { exit: EXIT.integrity },
+  VOLUME_TOO_SMALL: { exit: EXIT.refused },
+  VOLUME_BUSY: { exit: EXIT.refused },
+  VOLUME_WRITE_FAILED: { exit: EXIT.failure },
+  LUKS_HEADER_INVALID: { exit: EXIT.integrity },
+  LUKS_UUID_MISMATCH: { exit: EXIT.integrity },
+  PASSPHRASE_REJECTED: { exit: EXIT.integrity },
+
+  KEY_NOT_FOUND: { exit: EXIT.unavailable },
+  KEY_EXISTS: { exit: EXIT.refused },
+  KEY_CORRUPT: { exit: EXIT.integrity },
+  KEYSTORE_UNAVAILABLE: { exit: EXIT.unavailable },
+  KEYSTORE_WRITE_FAILED: { exit: EXIT.failure },
+
+  HOST_UNAVAILABLE: { exit: EXIT.unavailable },
+  HOST_SECRET_FAILED: { exit: EXIT.failure },
+  HOOK_NOT_INSTALLED: { exit: EXIT.configuration },
+  HOOK_FOREIGN: { exit: EXIT.refused },
+
+  TOOL_MISSING: { exit: EXIT.configuration },
+  TOOL_FAILED: { exit: EXIT.failure },
+  TOOL_TIMEOUT: { exit: EXIT.unavailable },
+  LOCK_TIMEOUT: { exit: EXIT.unavailable },
+} as const satisfies Record<string, { readonly exit: number }>;
+
+export type ErrorCode = keyof typeof CATALOGUE;

@@ -1,0 +1,40 @@
+import { accessSync, constants } from "node:fs";
+import { LuksmithError } from "../error/luksmith-error.js";
+
+/** Every program that Luksmith starts, with the Debian package that has it. */
+const TOOLS = {
+  blkid: "util-linux",
+  cryptsetup: "cryptsetup-bin",
+  flock: "util-linux",
+  "qemu-img": "qemu-utils",
+  "systemd-cat": "systemd",
+  virsh: "libvirt-clients",
+} as const;
+
+export type Tool = keyof typeof TOOLS;
+
+const DIRECTORIES = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/** The absolute path of `tool`, from fixed directories and never from PATH. @throws TOOL_MISSING */
+export function toolPath(tool: Tool): string {
+  const path = findTool(tool);
+  if (path !== undefined) return path;
+  throw new LuksmithError("TOOL_MISSING", {
+    what: `cannot run ${tool}`,
+    why: `it is in none of ${DIRECTORIES.join(", ")}`,
+    hint: `apt-get install ${TOOLS[tool]}`,
+  });
+}
+
+export function findTool(tool: Tool): string | undefined {
+  return DIRECTORIES.map((directory) => `${directory}/${tool}`).find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

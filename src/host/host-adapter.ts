@@ -1,0 +1,125 @@
+import type { DiskInfo } from "../disk-info/disk-info.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { Ask } from "../request/ask.js";
+import type { Secret } from "../secret/secret.js";
+
+/** A guest as its host manager configures it; made by the host adapter from the guest's configuration. */
+export interface Guest {
+  /** A libvirt domain UUID or a VMID: stable, and safe as a file name. */
+  readonly id: string;
+  readonly name: string;
+  readonly disks: DiskInfo;
+  /** Who asks for encryption in the configuration itself: flavor, image, metadata. */
+  readonly asks: readonly Ask[];
+  /** Words that the operator's rules can match. */
+  readonly tags: readonly string[];
+  /** The configuration as the host manager gave it. May hold secrets of the guest (a VNC password): never logged. */
+  readonly configuration: string;
+}
+
+export const EVENTS = ["pre-start", "post-stop", "pre-migrate"] as const;
+export type EventName = (typeof EVENTS)[number];
+
+/**
+ * What made the host manager fire: `start` prepares new disks; `restore`, `migrate` and `reconnect` only provide
+ * secrets for what exists; `reconnect` (the host manager restarted under a running guest) must never fail.
+ */
+export type Cause = "start" | "restore" | "migrate" | "reconnect" | "stop";
+
+export interface LifecycleEvent {
+  readonly event: EventName;
+  readonly cause: Cause;
+  readonly guest: Guest;
+}
+
+/** What a hook process was given. */
+export interface HookInput {
+  readonly event: EventName;
+  readonly argv: readonly string[];
+  readonly stdin: string;
+}
+
+/** A secret on the host that QEMU reads the passphrase from. The caller keeps the duty to dispose. */
+export interface HostSecret {
+  readonly uuid: KeyUuid;
+  readonly disk: string;
+  readonly passphrase: Secret;
+}
+
+/** A host secret that Luksmith provided, as the host tells it. */
+export interface ProvidedSecret {
+  readonly uuid: KeyUuid;
+  readonly guestId: string;
+  readonly disk: string;
+}
+
+export interface GuestSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly running: boolean;
+}
+
+export interface HostVersions {
+  /** `7.2.22` */
+  readonly qemu: string;
+  /** `9.0.0`; undefined for a host without libvirt. */
+  readonly libvirt: string | undefined;
+}
+
+/** Whether the host manager fires our hooks. */
+export type Registration =
+  | { readonly kind: "registered"; readonly path: string }
+  | { readonly kind: "outdated"; readonly path: string }
+  | { readonly kind: "foreign"; readonly path: string }
+  | { readonly kind: "absent"; readonly path: string };
+
+export interface InstallResult {
+  readonly path: string;
+  readonly change: "installed" | "updated" | "unchanged" | "removed";
+  /** What the administrator must still do, a command: the host manager caches which hooks exist. */
+  readonly restart: string | undefined;
+}
+
+/** A host manager. Hooks use parseEvent and the secrets; everything else is for the CLI. */
+export interface HostAdapter {
+  readonly type: "libvirt" | "proxmox";
+
+  /** The event that a hook process was started for. @throws EVENT_INVALID, GUEST_CONFIG_INVALID */
+  parseEvent(input: HookInput): LifecycleEvent;
+
+  /**
+   * Provides every secret in one go, replacing stale ones of the same UUID. All or nothing: on failure none of them
+   * is left. @throws HOST_SECRET_FAILED, HOST_UNAVAILABLE
+   */
+  provideSecrets(guest: Pick<Guest, "id" | "name">, secrets: readonly HostSecret[]): Promise<void>;
+
+  /** Host secrets that Luksmith provided, of `guestId` or of all guests. */
+  providedSecrets(guestId?: string): Promise<ProvidedSecret[]>;
+
+  /** Idempotent: a secret that is gone is success. Tries all, then throws the first error. */
+  withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void>;
+
+  /** Not from a hook: libvirt deadlocks. */
+  listGuests(): Promise<GuestSummary[]>;
+  /** The persistent configuration, by name or id. Not from a hook. @throws GUEST_NOT_FOUND */
+  readGuest(nameOrId: string): Promise<Guest & { readonly running: boolean }>;
+  /**
+   * Annotates the persistent configuration with one encryption block for each of `blocks` (by device name), if it
+   * still is what `guest` says. Not from a hook. @throws GUEST_CHANGED
+   */
+  annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void>;
+  /** Puts back a configuration that `annotate` replaced. */
+  restore(guest: Guest): Promise<void>;
+
+  versions(): Promise<HostVersions>;
+
+  registration(): Promise<Registration>;
+  install(mode: "apply" | "dry-run"): Promise<InstallResult>;
+  uninstall(mode: "apply" | "dry-run"): Promise<InstallResult>;
+}
+
+/** The annotation in the guest's configuration. */
+export interface EncryptionBlock {
+  readonly format: "luks";
+  readonly secretUuid: KeyUuid;
+}

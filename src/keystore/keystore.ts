@@ -1,0 +1,71 @@
+import type { KeyRecord } from "../generated/key-record.js";
+import type { Secret } from "../secret/secret.js";
+import type { KeyUuid } from "./key-uuid.js";
+
+/** A key record with its passphrase; whoever fetched it disposes of the passphrase. */
+export interface Key {
+  readonly record: KeyRecord;
+  readonly passphrase: Secret;
+}
+
+/** What `find` compares; every given attribute must be equal. */
+export interface KeyQuery {
+  readonly guestId?: string;
+  readonly volume?: string;
+  readonly state?: KeyRecord["state"];
+}
+
+/**
+ * Where passphrases are kept, one for each disk. `test/contract/keystore.contract.ts` runs on every implementation.
+ * Every method throws KEYSTORE_UNAVAILABLE when the keystore does not answer (in bounded time), and never keeps a
+ * reference to a Secret that it was given.
+ */
+export interface Keystore {
+  /** The instance's name in the settings. */
+  readonly name: string;
+  readonly type: string;
+
+  /**
+   * Stores a new key for good: when this returns, a power cut does not lose it.
+   * @throws KEY_EXISTS if the UUID is taken (nothing changes); KEYSTORE_WRITE_FAILED if nothing was stored.
+   */
+  store(key: Key): Promise<void>;
+
+  /** The key, or undefined if this keystore has none under `uuid`. @throws KEY_CORRUPT, never a wrong passphrase. */
+  fetch(uuid: KeyUuid): Promise<Key | undefined>;
+
+  /** Replaces the record's state and attributes, not its passphrase. @throws KEY_NOT_FOUND, KEYSTORE_WRITE_FAILED */
+  update(record: KeyRecord): Promise<void>;
+
+  /** The records (no passphrases) that match. */
+  find(query: KeyQuery): Promise<KeyRecord[]>;
+}
+
+/** Optional capability: deleting for good. No hook ever deletes a key that has encrypted anything. */
+export interface KeyDeleter {
+  /** Idempotent: a key that is not there is success. */
+  delete(uuid: KeyUuid): Promise<void>;
+}
+
+/** Optional capability: every record, for `luksmith keys list`. */
+export interface KeyLister {
+  list(): Promise<KeyRecord[]>;
+}
+
+/** Optional capability: what an administrator must know before he trusts this keystore. */
+export interface KeyTester {
+  /** Round trip with a throw-away key, and permissions. @throws what is wrong */
+  test(): Promise<void>;
+}
+
+export function canDelete(keystore: Keystore): keystore is Keystore & KeyDeleter {
+  return "delete" in keystore;
+}
+
+export function canList(keystore: Keystore): keystore is Keystore & KeyLister {
+  return "list" in keystore;
+}
+
+export function canTest(keystore: Keystore): keystore is Keystore & KeyTester {
+  return "test" in keystore;
+}

@@ -1,0 +1,4 @@
+export async function runHook(event: string): Promise<number> {
+  await Promise.resolve();
+  return event.length;
+}

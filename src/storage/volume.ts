@@ -1,0 +1,24 @@
+/** How the storage names a disk's bytes. Paths are absolute; nothing here was opened yet. */
+export type Volume =
+  | { readonly kind: "file"; readonly path: string; readonly format: VolumeFormat }
+  | { readonly kind: "block"; readonly path: string; readonly format: VolumeFormat }
+  /** An empty drive. */
+  | { readonly kind: "none" }
+  /** A source that no storage backend knows; `description` is for messages: `network disk rbd/vm-1`. */
+  | { readonly kind: "other"; readonly description: string };
+
+/** The image format inside: `<driver type>` of libvirt, `raw` where it is not said. */
+export type VolumeFormat = "raw" | "qcow2" | "other";
+
+/** The volume in words that people and key records use: its path. */
+export function volumeName(volume: Volume): string {
+  switch (volume.kind) {
+    case "file":
+    case "block":
+      return volume.path;
+    case "none":
+      return "empty drive";
+    case "other":
+      return volume.description;
+  }
+}

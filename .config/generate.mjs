@@ -1,6 +1,6 @@
 // Makes src/generated/ from schemas/: one TypeScript type and one precompiled validator for each schema.
 // The folder is not committed, so that it cannot drift (docs/decisions/003-generated-code-is-not-committed.md).
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import Ajv from "ajv";
@@ -19,7 +19,6 @@ const ajv = new Ajv({
   code: { source: true, lines: true },
 });
 
-await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 const files = (await readdir(schemas, { recursive: true })).filter((f) => f.endsWith(".schema.json")).sort();
 const loaded = [];
@@ -30,8 +29,8 @@ for (const file of files) {
 }
 for (const { schema, name } of loaded) {
   const validate = ajv.getSchema(schema.$id);
-  await writeFile(join(out, `validate-${name}.cjs`), standaloneCode(ajv, validate));
-  await writeFile(
+  await writeIfChanged(join(out, `validate-${name}.cjs`), standaloneCode(ajv, validate));
+  await writeIfChanged(
     join(out, `validate-${name}.d.cts`),
     `import type { ValidateFunction } from "ajv";\ndeclare const validate: ValidateFunction;\nexport = validate;\n`,
   );
@@ -41,7 +40,7 @@ for (const { schema, name } of loaded) {
     bannerComment: `/** Generated from schemas/${files.find((f) => basename(f) === `${name}.schema.json`)}. */`,
     $refOptions: { resolve: { local: { order: 1, canRead: true, read: (f) => readLocal(f.url) } } },
   });
-  await writeFile(join(out, `${name}.ts`), types);
+  await writeIfChanged(join(out, `${name}.ts`), types);
 }
 
 /** A $ref names a schema by its $id; on disk it is found by its file name. */
@@ -49,4 +48,10 @@ function readLocal(url) {
   const file = files.find((f) => basename(f) === basename(new URL(url, "file:///").pathname));
   if (file === undefined) throw new Error(`no schema ${url}`);
   return readFile(join(schemas, file), "utf8");
+}
+
+/** Leaves a file alone that is right already, so that a running compiler or test does not see it vanish. */
+async function writeIfChanged(path, text) {
+  const old = await readFile(path, "utf8").catch(() => undefined);
+  if (old !== text) await writeFile(path, text);
 }

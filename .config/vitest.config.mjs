@@ -1,11 +1,19 @@
 import { defineConfig } from "vitest/config";
+import { GROUPS, UNIT } from "../test/lab/groups.ts";
 
+const project = (name, files) => ({ extends: true, test: { name, ...files } });
+
+/** One project for the tests that need no service, and one for each group of test/lab/groups.ts. */
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",
+    // files of one group run beside each other: each starts its own daemons
     maxWorkers: 2,
+    projects: [
+      project(UNIT.name, { include: ["test/**/*.test.ts"], exclude: ["test/**/*.*.test.ts"] }),
+      ...GROUPS.map(({ name }) => project(name, { include: [`test/**/*.${name}.test.ts`] })),
+    ],
   },
 });

@@ -1,7 +1,9 @@
 import "reflect-metadata";
-import { type DependencyContainer, inject as tsyringeInject } from "tsyringe";
+import { container as root, type DependencyContainer, inject as tsyringeInject } from "tsyringe";
 
-/** A name for a port, carrying the port's type: `TOKEN<Keystore>`. */
+export { injectable } from "tsyringe";
+
+/** A name for a port, carrying the port's type: `Token<Keystore>`. */
 export interface Token<T> {
   readonly symbol: symbol;
   /** Never set; it keeps the type. */
@@ -26,6 +28,30 @@ export function inject<T>(port: Token<T>) {
   };
 }
 
-export function registerValue<T>(container: DependencyContainer, port: Token<T>, value: T): void {
-  container.register(port.symbol, { useValue: value });
+/** tsyringe's container behind typed tokens. Everything is made once, when it is first asked for. */
+export class Container {
+  readonly #container: DependencyContainer = root.createChildContainer();
+
+  /** A ready-made thing. */
+  value<T>(port: Token<T>, value: T): this {
+    this.#container.register(port.symbol, { useValue: value });
+    return this;
+  }
+
+  /** A class whose constructor parameters carry `@inject`. */
+  class<T>(port: Token<T>, implementation: new (...parameters: never[]) => T): this {
+    this.#container.registerSingleton(port.symbol, implementation as new (...parameters: unknown[]) => T);
+    return this;
+  }
+
+  /** Something that is built from other ports. */
+  factory<T>(port: Token<T>, make: (container: Container) => T): this {
+    let made: { readonly value: T } | undefined;
+    this.#container.register(port.symbol, { useFactory: () => (made ??= { value: make(this) }).value });
+    return this;
+  }
+
+  resolve<T>(port: Token<T>): T {
+    return this.#container.resolve<T>(port.symbol);
+  }
 }

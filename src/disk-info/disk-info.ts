@@ -3,7 +3,20 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Volume } from "../storage/volume.js";
 
 /** Buses of libvirt's `<target bus>`. */
-export type DiskBus = "ide" | "fdc" | "scsi" | "virtio" | "xen" | "usb" | "uml" | "sata" | "sd" | "none";
+export const DISK_BUSES = [
+  "ide",
+  "fdc",
+  "scsi",
+  "virtio",
+  "xen",
+  "usb",
+  "uml",
+  "sata",
+  "sd",
+  "nvme",
+  "none",
+] as const;
+export type DiskBus = (typeof DISK_BUSES)[number];
 
 /** Nova's BlockDeviceType. */
 export type DiskType = "disk" | "cdrom" | "floppy" | "fs" | "lun";

@@ -46,6 +46,7 @@ export const CATALOGUE = {
   TRAIT_MISSING: { exit: EXIT.refused },
   DISK_NOT_ENCRYPTED: { exit: EXIT.refused },
   ENCRYPTION_BLOCK_LOST: { exit: EXIT.refused },
+  ENCRYPTION_BLOCK_FOREIGN: { exit: EXIT.refused },
 
   VOLUME_UNSUPPORTED: { exit: EXIT.refused },
   VOLUME_NOT_FOUND: { exit: EXIT.unavailable },
@@ -63,6 +64,7 @@ export const CATALOGUE = {
   KEY_NOT_FOUND: { exit: EXIT.unavailable },
   KEY_EXISTS: { exit: EXIT.refused },
   KEY_CORRUPT: { exit: EXIT.integrity },
+  MASTER_KEY_UNUSABLE: { exit: EXIT.integrity },
   KEYSTORE_UNAVAILABLE: { exit: EXIT.unavailable },
   KEYSTORE_WRITE_FAILED: { exit: EXIT.failure },
 

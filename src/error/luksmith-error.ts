@@ -1,3 +1,4 @@
+import { redact } from "../secret/secret.js";
 import { CATALOGUE, type ErrorCode } from "./catalogue.js";
 
 /** What the user reads: each a lowercase clause without a final period. */
@@ -46,7 +47,8 @@ export function asLuksmithError(thrown: unknown): LuksmithError {
   if (thrown instanceof LuksmithError) return thrown;
   return new LuksmithError("INTERNAL", {
     what: "luksmith met an error that it did not foresee",
-    why: thrown instanceof Error ? thrown.message : String(thrown),
+    // others' messages quote what they were given
+    why: redact(thrown instanceof Error ? thrown.message : String(thrown)),
     hint: "please report it with the log of this event",
     cause: thrown,
   });

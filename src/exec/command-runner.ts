@@ -31,16 +31,23 @@ export interface CommandRunner {
   run(command: Command): Promise<CommandResult>;
 }
 
+/** How execa says that a child ended; `code` is the errno of a child that could not be started. */
+interface Ending {
+  readonly exitCode?: number | undefined;
+  readonly signal?: string | undefined;
+  readonly code?: string | undefined;
+}
+
 /** No variable of ours reaches a child, and no child's message is translated. */
 const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 
-/** docs/decisions: the one module that imports execa. */
+/** The one module that imports execa. */
 export class ExecaCommandRunner implements CommandRunner {
   async run(command: Command): Promise<CommandResult> {
     const { tool, args, fds = [], input, answers = [], timeout = 30_000 } = command;
     // execa takes any descriptor; its types name only 3 to 9
     const inherited = fds.map((fd) => fd as 3);
-    const result = await execa(toolPath(tool), args, {
+    const child = execa(toolPath(tool), args, {
       env: ENVIRONMENT,
       extendEnv: false,
       cwd: "/",
@@ -51,6 +58,11 @@ export class ExecaCommandRunner implements CommandRunner {
       reject: false,
       stripFinalNewline: false,
     });
+    child.once("exit", (_code, signal) => {
+      // what the killed child had started may live on and hold the pipes: nobody waits for that
+      if (signal === "SIGKILL") for (const stream of [child.stdout, child.stderr]) stream.destroy();
+    });
+    const result = await child;
     // with extra descriptors execa types the outputs loosely, so they are narrowed here once
     const stdout = textOf(result.stdout);
     const stderr = textOf(result.stderr);
@@ -64,7 +76,7 @@ export class ExecaCommandRunner implements CommandRunner {
     }
     throw new LuksmithError("TOOL_FAILED", {
       what: `${tool} failed`,
-      why: redact(lastLine(stderr) || lastLine(stdout) || howItEnded(result.exitCode, result.signal)),
+      why: redact(lastLine(stderr) || lastLine(stdout) || howItEnded(result)),
     });
   }
 }
@@ -77,7 +89,7 @@ function lastLine(text: string): string {
   return text.trimEnd().split("\n").at(-1)?.trim() ?? "";
 }
 
-function howItEnded(exitCode: number | undefined, signal: string | undefined): string {
+function howItEnded({ exitCode, signal, code }: Ending): string {
   if (exitCode !== undefined) return `exit code ${exitCode}`;
-  return signal === undefined ? "it could not be started" : `killed by ${signal}`;
+  return signal === undefined ? `it could not be started: ${code ?? "unknown error"}` : `killed by ${signal}`;
 }

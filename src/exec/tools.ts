@@ -4,6 +4,7 @@ import { LuksmithError } from "../error/luksmith-error.js";
 /** Every program that Luksmith starts, with the Debian package that has it. */
 const TOOLS = {
   blkid: "util-linux",
+  cp: "coreutils",
   cryptsetup: "cryptsetup-bin",
   flock: "util-linux",
   "qemu-img": "qemu-utils",
@@ -22,8 +23,13 @@ export function toolPath(tool: Tool): string {
   throw new LuksmithError("TOOL_MISSING", {
     what: `cannot run ${tool}`,
     why: `it is in none of ${DIRECTORIES.join(", ")}`,
-    hint: `apt-get install ${TOOLS[tool]}`,
+    hint: `apt-get install ${packageOf(tool)}`,
   });
+}
+
+/** The Debian package that has `tool`. */
+export function packageOf(tool: Tool): string {
+  return TOOLS[tool];
 }
 
 export function findTool(tool: Tool): string | undefined {

@@ -21,16 +21,19 @@ export const EVENTS = ["pre-start", "post-stop", "pre-migrate"] as const;
 export type EventName = (typeof EVENTS)[number];
 
 /**
- * What made the host manager fire: `start` prepares new disks; `restore`, `migrate` and `reconnect` only provide
- * secrets for what exists; `reconnect` (the host manager restarted under a running guest) must never fail.
+ * What made the host manager fire: `start` prepares new disks; `restore` and `migrate` only provide secrets for what
+ * exists; `reconnect` (the host manager restarted under a running guest) must never fail.
  */
-export type Cause = "start" | "restore" | "migrate" | "reconnect" | "stop";
-
-export interface LifecycleEvent {
-  readonly event: EventName;
-  readonly cause: Cause;
-  readonly guest: Guest;
+export interface CauseOf {
+  readonly "pre-start": "start" | "restore" | "reconnect";
+  readonly "pre-migrate": "migrate";
+  readonly "post-stop": "stop";
 }
+export type Cause = CauseOf[EventName];
+
+export type LifecycleEvent<Name extends EventName = EventName> = {
+  [Event in Name]: { readonly event: Event; readonly cause: CauseOf[Event]; readonly guest: Guest };
+}[Name];
 
 /** What a hook process was given. */
 export interface HookInput {

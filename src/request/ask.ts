@@ -1,4 +1,5 @@
-import type { EncryptionFormat } from "../encryption/luks-spec.js";
+import type { EncryptionFormat, LuksSpec } from "../encryption/luks-spec.js";
+import type { LuksmithError } from "../error/luksmith-error.js";
 
 /** One voice about a guest's encryption: a flavor, an image, the guest's metadata or an operator's rule. */
 export interface Ask {
@@ -11,17 +12,18 @@ export interface Ask {
   readonly profile?: string;
   /** Device names that it speaks about; all of the guest's disks without it. */
   readonly disks?: readonly string[];
+  /**
+   * Why it cannot be understood. Thrown by `resolveRequests` and not where it is read, so that a guest that runs
+   * already can still be stopped, and survives a restart of its host manager.
+   */
+  readonly problem?: LuksmithError;
 }
 
 /** What was decided for one disk. */
-export interface EncryptionRequest {
+export interface EncryptionRequest extends LuksSpec {
   /** Device name. */
   readonly disk: string;
-  readonly format: EncryptionFormat;
-  readonly cipher: string;
-  /** Bits of the volume key. */
-  readonly keySize: number;
-  readonly hash: string;
+  /** Name of the profile that the LUKS parameters come from. */
   readonly profile: string;
   /** Name of the keystore instance. */
   readonly keystore: string;

@@ -2,13 +2,16 @@ import { closeSync, constants, ftruncateSync, openSync, statfsSync, writeSync } 
 import { errnoOf, LuksmithError } from "../error/luksmith-error.js";
 import type { Secret } from "./secret.js";
 
-/** open(2): an unnamed file; Node has no name for it. It never has a path, so nothing is left after kill -9. */
-const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+/**
+ * open(2): a file that never has a path, so that nothing is left after kill -9. Node has no name for the flag; with
+ * O_EXCL no process can give the file a path later.
+ */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY | constants.O_EXCL;
 const MEMORY_DIRECTORIES = ["/run", "/dev/shm"];
 /** statfs(2) f_type of tmpfs and ramfs. */
 const MEMORY_FILE_SYSTEMS = new Set([0x01021994, 0x858458f6]);
 
-/** An unnamed file in memory, open for reading and writing. */
+/** An unnamed file in memory, open for reading and writing. The kernel may swap a tmpfs out: encrypt the swap too. */
 export interface MemoryFile extends Disposable {
   readonly fd: number;
 }
@@ -26,16 +29,32 @@ export function openMemoryFile(size = 0): MemoryFile {
       if (errnoOf(thrown) === undefined) throw thrown;
     }
   }
-  throw new LuksmithError("SECRET_FILE_UNAVAILABLE", {
-    what: "cannot hand a secret to another program",
-    why: `none of ${MEMORY_DIRECTORIES.join(", ")} is a tmpfs that can be written`,
-    hint: "mount a tmpfs on /run or /dev/shm, and run luksmith as root",
-  });
+  throw unavailable(`none of ${MEMORY_DIRECTORIES.join(", ")} is a tmpfs that can be written`);
 }
 
-/** `secret` in an unnamed file on tmpfs, for a child process that reads `/proc/self/fd/N`. Disposing closes it. */
+/**
+ * `secret` in an unnamed file on tmpfs, for a child process that reads `/proc/self/fd/N`. Disposing closes it.
+ * @throws SECRET_FILE_UNAVAILABLE, also when the tmpfs is full
+ */
 export function secretFile(secret: Secret): MemoryFile {
   const file = openMemoryFile();
-  secret.use((bytes) => writeSync(file.fd, bytes, 0, bytes.length, 0));
-  return file;
+  try {
+    secret.use((bytes) => {
+      for (let done = 0; done < bytes.length;)
+        done += writeSync(file.fd, bytes, done, bytes.length - done, done);
+    });
+    return file;
+  } catch (thrown) {
+    file[Symbol.dispose]();
+    const errno = errnoOf(thrown);
+    throw errno === undefined ? thrown : unavailable(`writing to tmpfs failed: ${errno}`);
+  }
+}
+
+function unavailable(why: string): LuksmithError {
+  return new LuksmithError("SECRET_FILE_UNAVAILABLE", {
+    what: "cannot hand a secret to another program",
+    why,
+    hint: `mount a tmpfs with free space on ${MEMORY_DIRECTORIES.join(" or ")}, and run luksmith as root`,
+  });
 }

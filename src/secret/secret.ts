@@ -1,5 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { inspect } from "node:util";
+import { base64 } from "./base64.js";
 
 const REDACTED = "[redacted]";
 const live = new Set<Secret>();
@@ -13,6 +14,7 @@ const live = new Set<Secret>();
  */
 export class Secret implements Disposable {
   readonly #bytes: Buffer;
+  #disposed = false;
 
   private constructor(bytes: Buffer) {
     this.#bytes = bytes;
@@ -39,22 +41,27 @@ export class Secret implements Disposable {
     return this.#bytes.length;
   }
 
-  /** Lends the bytes for the time of the call; `borrower` must not keep or change them. */
+  /**
+   * Lends the bytes for the time of the call; `borrower` must not keep or change them. Throws after `dispose`, when
+   * they are zeros: no disk is ever locked with a wiped passphrase.
+   */
   use<T>(borrower: (bytes: Buffer) => T): T {
+    if (this.#disposed) throw new Error("a secret was used after it had been disposed of");
     return borrower(this.#bytes);
   }
 
   equals(other: Secret): boolean {
-    return this.#bytes.equals(other.#bytes);
+    return this.use((mine) => other.use((theirs) => mine.equals(theirs)));
   }
 
   /** A second Secret with the same bytes, to be disposed of by the caller. */
   clone(): Secret {
-    return new Secret(Buffer.from(this.#bytes));
+    return this.use((bytes) => new Secret(Buffer.from(bytes)));
   }
 
   dispose(): void {
     this.#bytes.fill(0);
+    this.#disposed = true;
     live.delete(this);
   }
 
@@ -75,28 +82,28 @@ export class Secret implements Disposable {
   }
 }
 
-/** `text` with every secret that is alive in this process replaced: for text that comes from a tool. */
+/**
+ * `text` with every secret that is alive in this process replaced: for text that comes from a tool or from outside.
+ * Finds a secret that stands there whole, as UTF-8 text. Shorter ones than 8 bytes stay: they would match by chance.
+ */
 export function redact(text: string): string {
   if (live.size === 0 || text.length === 0) return text;
-  let clean = text;
-  for (const secret of live) {
-    // latin1 keeps one character for each byte, so that binary secrets are found as well
-    const needle = secret.use((bytes) => bytes.toString("latin1"));
-    if (needle.length >= 8 && clean.includes(needle)) clean = clean.replaceAll(needle, REDACTED);
+  // bytes are compared, so that no secret becomes a string
+  const original: Buffer = Buffer.from(text, "utf8");
+  let clean = original;
+  // the longest first: one that holds another must go as a whole
+  for (const secret of [...live].sort((a, b) => b.length - a.length)) {
+    if (secret.length >= 8) clean = secret.use((bytes) => replaceAll(clean, bytes));
   }
-  return clean;
+  return clean === original ? text : clean.toString("utf8");
 }
 
-const ALPHABET = Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "latin1");
-
-/** RFC 4648 base64 from bytes to bytes: no string is made, since strings cannot be wiped. */
-function base64(input: Buffer): Buffer {
-  const output = Buffer.alloc(Math.ceil(input.length / 3) * 4, "=");
-  for (let i = 0, o = 0; i < input.length; i += 3, o += 4) {
-    const left = input.length - i;
-    const word = input.readUIntBE(i, Math.min(left, 3)) << (left === 1 ? 16 : left === 2 ? 8 : 0);
-    const digits = Math.min(left + 1, 4);
-    for (let d = 0; d < digits; d++) output[o + d] = ALPHABET[(word >> (18 - 6 * d)) & 63] ?? 0;
+function replaceAll(text: Buffer, needle: Buffer): Buffer {
+  const parts: Uint8Array[] = [];
+  let from = 0;
+  for (let at = text.indexOf(needle); at !== -1; at = text.indexOf(needle, from)) {
+    parts.push(text.subarray(from, at), Buffer.from(REDACTED));
+    from = at + needle.length;
   }
-  return output;
+  return from === 0 ? text : Buffer.concat([...parts, text.subarray(from)]);
 }

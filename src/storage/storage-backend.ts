@@ -19,9 +19,9 @@ export type Probe =
   | { readonly kind: "unreadable"; readonly reason: string };
 
 /**
- * How far a probe goes to prove emptiness. `header`: reads the header only, answers `allocated` for all that has no
- * LUKS header and no hole-only map. `allocation-map`: as `header`, and names data that it sees. `read`: reads what
- * is allocated, to the first byte that is not zero.
+ * How far a probe goes to prove emptiness. `header`: starts no process and reads the header only; what it cannot tell
+ * from that is `allocated`. `allocation-map`: a volume whose map has holes only is `empty`; what a signature gives away
+ * is `data`. `read`: reads what is allocated, to the first byte that is not zero; never answers `allocated`.
  */
 export type ProbeDepth = "header" | "allocation-map" | "read";
 
@@ -54,12 +54,16 @@ export interface StorageBackend {
    * UUID's header and that the passphrase opens is success; a header of this UUID that a kill cut short (payload
    * still empty) is made anew. Returns after fsync and after the passphrase was proven to open the volume.
    * The volume's size does not change: the guest sees its size less the payload offset (raw) or all of it (qcow2).
-   * @throws VOLUME_NOT_EMPTY, VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY, VOLUME_TOO_SMALL,
-   *   VOLUME_WRITE_FAILED, LUKS_UUID_MISMATCH, LOCK_TIMEOUT: the volume is as it was, or as a further call mends it
+   * @throws VOLUME_NOT_EMPTY, VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY, VOLUME_TOO_SMALL, VOLUME_UNSUPPORTED,
+   *   VOLUME_WRITE_FAILED, LUKS_UUID_MISMATCH, LOCK_TIMEOUT, PASSPHRASE_REJECTED (this UUID's header is in use, and the
+   *   passphrase does not open it): the volume is as it was, or as a further call mends it
    */
   createEncrypted(request: FormatRequest): Promise<LuksHeader>;
 
-  /** @throws PASSPHRASE_REJECTED if no keyslot opens, LUKS_HEADER_INVALID */
+  /**
+   * @throws PASSPHRASE_REJECTED if no keyslot opens, LUKS_HEADER_INVALID, VOLUME_NOT_FORMATTED, VOLUME_NOT_FOUND,
+   *   VOLUME_UNREADABLE
+   */
   testPassphrase(volume: Volume, passphrase: Secret): Promise<void>;
 
   /** How QEMU opens the encrypted volume; `secretId` names the `-object secret`. */

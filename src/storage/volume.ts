@@ -4,8 +4,11 @@ export type Volume =
   | { readonly kind: "block"; readonly path: string; readonly format: VolumeFormat }
   /** An empty drive. */
   | { readonly kind: "none" }
-  /** A source that no storage backend knows; `description` is for messages: `network disk rbd/vm-1`. */
-  | { readonly kind: "other"; readonly description: string };
+  /**
+   * A source that no storage backend encrypts; `description` is for messages: `network disk rbd/vm-1`. `path`, where
+   * it has one, is for the operator's rules to match, and never opened.
+   */
+  | { readonly kind: "other"; readonly description: string; readonly path?: string };
 
 /** The image format inside: `<driver type>` of libvirt, `raw` where it is not said. */
 export type VolumeFormat = "raw" | "qcow2" | "other";

@@ -1,0 +1,57 @@
+import { Command, Option } from "commander";
+import { KNOWN_HOSTS } from "../host/index.js";
+import type { HostAdapter, InstallResult } from "../host/host-adapter.js";
+import { HOST, KEYRING } from "../tokens.js";
+import { open } from "./open.js";
+import { print } from "./output.js";
+import { canList } from "../keystore/keystore.js";
+import type { Container } from "../di.js";
+
+interface Options {
+  readonly host: string;
+  readonly dryRun?: true;
+}
+
+export function installCommand(): Command {
+  return hostCommand("install")
+    .summary("register the hooks with the host manager")
+    .description("Registers the hooks with the host manager; hooks of others stay as they are.")
+    .action(async (options: Options) => {
+      const host = open().resolve(HOST);
+      report(await host.install(modeOf(options)), options);
+    });
+}
+
+export function uninstallCommand(): Command {
+  return hostCommand("uninstall")
+    .summary("take the hooks away again")
+    .description("Takes the hooks away and leaves the host as it was. Keys, settings and disks stay.")
+    .action(async (options: Options) => {
+      const container = open();
+      report(await container.resolve(HOST).uninstall(modeOf(options)), options);
+      await warnOfEncryptedGuests(container);
+    });
+}
+
+function hostCommand(name: string): Command {
+  return new Command(name)
+    .addOption(new Option("--host <manager>", "host manager").choices(KNOWN_HOSTS).makeOptionMandatory())
+    .option("--dry-run", "say what would be done, change nothing");
+}
+
+function modeOf({ dryRun }: Options): Parameters<HostAdapter["install"]>[0] {
+  return dryRun ? "dry-run" : "apply";
+}
+
+function report({ change, path, restart }: InstallResult, { dryRun }: Options): void {
+  print(`${dryRun ? "would be " : ""}${change}: ${path}`);
+  if (restart !== undefined) print(`now run: ${restart}`);
+}
+
+/** Without our hooks nobody brings their passphrases: they do not start, and their administrator should know. */
+async function warnOfEncryptedGuests(container: Container): Promise<void> {
+  const keystores = container.resolve(KEYRING).all();
+  const records = (await Promise.all(keystores.filter(canList).map((keystore) => keystore.list()))).flat();
+  const guests = [...new Set(records.map((record) => record.guest.name))].sort();
+  if (guests.length > 0) print(`these guests do not start until it is installed again: ${guests.join(", ")}`);
+}

@@ -1,0 +1,37 @@
+import { Command } from "commander";
+import validate from "../generated/validate-keys.cjs";
+import type { KeysOutput } from "../generated/keys.js";
+import { canList } from "../keystore/keystore.js";
+import { KEYRING } from "../tokens.js";
+import { open } from "./open.js";
+import { print, printJson, printTable } from "./output.js";
+
+export function keysCommand(): Command {
+  return new Command("keys").summary("the keys that the keystores hold").addCommand(listCommand());
+}
+
+function listCommand(): Command {
+  return new Command("list")
+    .summary("list key records, never passphrases")
+    .option("--json", "for machines")
+    .action(async ({ json }: { json?: true }) => {
+      const keys = await listKeys();
+      if (json) return printJson(validate, { keys } satisfies KeysOutput);
+      if (keys.length === 0) return print("no keys yet");
+      printTable(
+        ["uuid", "state", "guest", "disk", "volume", "keystore", "created"],
+        keys.map((key) => [key.uuid, key.state, key.guest.name, key.disk, key.volume, key.keystore, key.createdAt]),
+      );
+    });
+}
+
+async function listKeys(): Promise<KeysOutput["keys"]> {
+  const keystores = open().resolve(KEYRING).all().filter(canList);
+  const lists = await Promise.all(
+    keystores.map(async (keystore) => {
+      const records = await keystore.list();
+      return records.map((record) => ({ keystore: keystore.name, ...record }));
+    }),
+  );
+  return lists.flat();
+}

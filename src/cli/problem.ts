@@ -1,0 +1,14 @@
+import type { LuksmithError } from "../error/luksmith-error.js";
+
+/** An error as the JSON outputs have it. */
+export interface Problem {
+  code: string;
+  what: string;
+  why?: string;
+  hint?: string;
+}
+
+export function problemOf(error: LuksmithError): Problem {
+  const { code, message: what, why, hint } = error;
+  return { code, what, ...(why === undefined ? {} : { why }), ...(hint === undefined ? {} : { hint }) };
+}

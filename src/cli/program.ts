@@ -1,0 +1,48 @@
+import { Command } from "commander";
+import { capabilitiesCommand } from "./capabilities.js";
+import { completionCommand } from "./completion.js";
+import { doctorCommand } from "./doctor.js";
+import { installCommand, uninstallCommand } from "./install.js";
+import { keysCommand } from "./keys.js";
+import { planCommand } from "./plan.js";
+import { protectCommand } from "./protect.js";
+import { settingsCommand } from "./settings.js";
+import { statusCommand } from "./status.js";
+import { versionCommand } from "./version.js";
+
+const EXIT_CODES = `
+Exit codes:
+  0  done
+  1  failed
+  2  wrong command line
+  3  refused, to protect data or to keep a promise; nothing was changed
+  4  a keystore, a host manager or a volume is not available now
+  5  something is damaged, or is not what its record says
+  6  settings or permissions must be corrected
+`;
+
+/** The whole command line; every command is one file beside this one. */
+export function createProgram(): Command {
+  return new Command("luksmith")
+    .description("Gives every disk of every virtual machine its own LUKS key.")
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText("after", EXIT_CODES)
+    .addCommand(inherit(installCommand()))
+    .addCommand(inherit(uninstallCommand()))
+    .addCommand(inherit(protectCommand()))
+    .addCommand(inherit(statusCommand()))
+    .addCommand(inherit(planCommand()))
+    .addCommand(inherit(settingsCommand()))
+    .addCommand(inherit(keysCommand()))
+    .addCommand(inherit(capabilitiesCommand()))
+    .addCommand(inherit(doctorCommand()))
+    .addCommand(inherit(versionCommand()))
+    .addCommand(inherit(completionCommand()));
+}
+
+/** commander passes `exitOverride` on only to commands that it makes itself. */
+function inherit(command: Command): Command {
+  command.commands.forEach(inherit);
+  return command.exitOverride().showSuggestionAfterError();
+}

@@ -1,0 +1,128 @@
+import { Command } from "commander";
+import type { Container } from "../di.js";
+import { asLuksmithError } from "../error/luksmith-error.js";
+import { dispatch } from "../event/dispatch.js";
+import type { StatusOutput } from "../generated/status.js";
+import validate from "../generated/validate-status.cjs";
+import type { Guest } from "../host/host-adapter.js";
+import type { DiskFacts } from "../plan/facts.js";
+import { gatherFacts } from "../plan/gather.js";
+import { KeySession } from "../plan/key-session.js";
+import type { EncryptionRequest } from "../request/ask.js";
+import { resolveRequests } from "../request/resolve.js";
+import { volumeName } from "../storage/volume.js";
+import { HOST, KEYRING, SETTINGS, STORAGE } from "../tokens.js";
+import { open } from "./open.js";
+import { formatBytes, print, printJson, printTable } from "./output.js";
+import { type Problem, problemOf } from "./problem.js";
+
+type GuestStatus = StatusOutput["guests"][number];
+type DiskStatus = GuestStatus["disks"][number];
+
+export function statusCommand(): Command {
+  return new Command("status")
+    .summary("which disks are encrypted")
+    .description("Shows every disk as its header, its key record and the guest's configuration tell.")
+    .argument("[guest]", "name or UUID; all guests without it")
+    .option("--json", "for machines")
+    .action(async (name: string | undefined, { json }: { json?: true }) => {
+      const container = open();
+      const guests = name === undefined ? await everyGuest(container) : [await guestStatus(container, name)];
+      if (json) return printJson(validate, { guests } satisfies StatusOutput);
+      if (guests.length === 0) return print("this host has no guests");
+      show(guests);
+    });
+}
+
+async function everyGuest(container: Container): Promise<GuestStatus[]> {
+  const statuses: GuestStatus[] = [];
+  for (const { id } of await container.resolve(HOST).listGuests()) statuses.push(await guestStatus(container, id));
+  return statuses;
+}
+
+async function guestStatus(container: Container, nameOrId: string): Promise<GuestStatus> {
+  const guest = await container.resolve(HOST).readGuest(nameOrId);
+  const { id, name, running } = guest;
+  const problem = await startProblem(container, guest);
+  return { id, name, running, disks: await diskStatuses(container, guest), ...(problem && { problem }) };
+}
+
+/** What the guest's next start would be refused for; undefined for a guest that runs or would start. */
+async function startProblem(container: Container, guest: Guest & { running: boolean }): Promise<Problem | undefined> {
+  if (guest.running) return undefined;
+  try {
+    await dispatch(container, { event: "pre-start", cause: "start", guest }, "plan");
+    return undefined;
+  } catch (thrown) {
+    return problemOf(asLuksmithError(thrown));
+  }
+}
+
+async function diskStatuses(container: Container, guest: Guest): Promise<DiskStatus[]> {
+  using session = new KeySession();
+  const storage = container.resolve(STORAGE);
+  const requests = requestsOf(guest, container);
+  const facts = await gatherFacts(guest, requests, { keyring: container.resolve(KEYRING), storage }, session);
+  return Promise.all(
+    facts.map(async (fact): Promise<DiskStatus> => {
+      const { disk } = fact;
+      const status: DiskStatus = {
+        device: disk.dev,
+        type: disk.type,
+        volume: volumeName(disk.volume),
+        protection: protectionOf(fact),
+        askedBy: [...(requests.get(disk.dev)?.askedBy ?? [])],
+      };
+      if (fact.kind === "annotated") status.key = fact.uuid;
+      if (fact.kind === "annotated" && fact.key.kind === "found") {
+        const { cipher, keySize, format } = fact.key.record.encryption;
+        Object.assign(status, { keystore: fact.key.keystore, format, cipher, keySize });
+      }
+      if (fact.kind === "annotated" && fact.probe?.kind === "luks") {
+        const backend = await storage.backendFor(disk.volume);
+        status.payloadOffset = fact.probe.header.payloadOffset;
+        status.guestSize = Number(await backend.guestSize(disk.volume, fact.probe.header));
+      }
+      return status;
+    }),
+  );
+}
+
+/** A guest whose wishes conflict has no valid request; the conflict itself is its `problem`. */
+function requestsOf(guest: Guest, container: Container): ReadonlyMap<string, EncryptionRequest> {
+  try {
+    return resolveRequests(guest, container.resolve(SETTINGS));
+  } catch {
+    return new Map();
+  }
+}
+
+function protectionOf(fact: DiskFacts): DiskStatus["protection"] {
+  if (fact.kind === "plain") return fact.disk.encrypted ? "foreign" : "plain";
+  switch (fact.key.kind) {
+    case "unavailable":
+      return "unknown";
+    case "unknown":
+      return fact.request === undefined ? "foreign" : "unknown";
+    case "found":
+      if (fact.key.record.state === "pending") return "pending";
+      return fact.probe?.kind === "luks" && fact.probe.header.uuid === fact.uuid ? "encrypted" : "unknown";
+  }
+}
+
+function show(guests: readonly GuestStatus[]): void {
+  printTable(
+    ["guest", "disk", "protection", "size in guest", "key", "volume"],
+    guests.flatMap(({ name, disks }) =>
+      disks.map(({ device, protection, guestSize, key, volume }) => {
+        return [name, device, protection, guestSize === undefined ? "" : formatBytes(guestSize), key ?? "", volume];
+      }),
+    ),
+  );
+  for (const { name, problem } of guests) {
+    if (problem === undefined) continue;
+    print(`\n${name} would not start: ${problem.what}`);
+    if (problem.why !== undefined) print(`cause: ${problem.why}`);
+    if (problem.hint !== undefined) print(`hint: ${problem.hint}`);
+  }
+}

@@ -1,0 +1,42 @@
+import { Container } from "./di.js";
+import { SYSTEM_CLOCK } from "./event/clock.js";
+import { NativeLuks } from "./encryption/native-luks.js";
+import { GuestPreparation } from "./event/guest-preparation.js";
+import { PostStopHandler } from "./event/post-stop.js";
+import { PreMigrateHandler } from "./event/pre-migrate.js";
+import { PreStartHandler } from "./event/pre-start.js";
+import { ExecaCommandRunner } from "./exec/command-runner.js";
+import { hostAdapterFor, type KnownHost } from "./host/index.js";
+import { createKeyring } from "./keystore/index.js";
+import { WinstonLogger } from "./log/winston-logger.js";
+import type { LogLevel } from "./log/logger.js";
+import type { EffectiveSettings } from "./settings/settings.js";
+import { createStorageRegistry } from "./storage/index.js";
+import * as t from "./tokens.js";
+
+export interface Composition {
+  readonly settings: EffectiveSettings;
+  readonly host: KnownHost;
+  /** Least severe log level that a person sees on stderr. */
+  readonly humanLevel: LogLevel;
+}
+
+/** The composition root: the only place that says which class stands behind which port. */
+export function compose({ settings, host, humanLevel }: Composition): Container {
+  return new Container()
+    .value(t.SETTINGS, settings)
+    .value(t.CLOCK, SYSTEM_CLOCK)
+    .class(t.COMMAND_RUNNER, ExecaCommandRunner)
+    .factory(t.LOGGER, (c) => {
+      const { logFile: file, logLevel: fileLevel } = settings;
+      return new WinstonLogger({ file, fileLevel, humanLevel, runner: c.resolve(t.COMMAND_RUNNER) });
+    })
+    .factory(t.HOST, (c) => hostAdapterFor(host, settings, c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.KEYRING, () => createKeyring(settings))
+    .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER)))
+    .value(t.PROVIDER, new NativeLuks())
+    .class(t.PREPARATION, GuestPreparation)
+    .class(t.PRE_START, PreStartHandler)
+    .class(t.PRE_MIGRATE, PreMigrateHandler)
+    .class(t.POST_STOP, PostStopHandler);
+}

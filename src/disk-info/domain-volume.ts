@@ -1,0 +1,83 @@
+import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
+import { printable } from "../guest-config/printable.js";
+import type { XmlElement } from "../guest-config/xml-element.js";
+import type { Volume, VolumeFormat } from "../storage/volume.js";
+
+/**
+ * Where a `<disk>` keeps its bytes. Nothing is opened. Only what a storage backend may encrypt becomes a `file` or a
+ * `block` volume. @throws GUEST_CONFIG_INVALID for a path that is not absolute or has control characters
+ */
+export function volumeOfDisk(dev: string, disk: XmlElement): Volume {
+  const source = disk.element("source");
+  const type = disk.attribute("type") ?? "file";
+  switch (type) {
+    case "file":
+      return localVolume("file", dev, disk, source?.attribute("file"));
+    case "block":
+      return localVolume("block", dev, disk, source?.attribute("dev"));
+    default:
+      return { kind: "other", description: printable(describe(type, source)) };
+  }
+}
+
+/** Without a path the drive is empty, also if it has a `<source>` with a startup policy. */
+function localVolume(
+  kind: "file" | "block",
+  dev: string,
+  disk: XmlElement,
+  path: string | undefined,
+): Volume {
+  if (path === undefined) return { kind: "none" };
+  requirePlainPath(dev, path);
+  const obstacle = obstacleOf(disk);
+  if (obstacle !== undefined) return { kind: "other", description: printable(`${obstacle} ${path}`), path };
+  return { kind, path, format: formatOf(disk) };
+}
+
+function requirePlainPath(dev: string, path: string): void {
+  if (path.startsWith("/") && path.length > 1 && !/\p{Cc}/u.test(path)) return;
+  throw guestConfigInvalid(
+    `the path of disk ${dev}, "${printable(path)}", is not an absolute path without control characters`,
+  );
+}
+
+/** Why nothing that is done to the file or device would encrypt what the guest writes; undefined if nothing does. */
+function obstacleOf(disk: XmlElement): string | undefined {
+  // libvirt puts a plain qcow2 overlay on it, also over an encrypted volume, and the guest writes there
+  if (disk.element("transient") !== undefined) return "transient disk";
+  // SCSI commands pass by QEMU's block layer; libvirt refuses an encryption block
+  if (disk.attribute("device") === "lun") return "SCSI LUN";
+  const source = disk.element("source");
+  // the guest has a part of the file; a LUKS header would stand at the start of the whole
+  if (source?.element("slices") !== undefined) return "slice of";
+  // QEMU is handed the open file, and the path may be anything
+  if (source?.attribute("fdgroup") !== undefined) return "file descriptor named";
+  return undefined;
+}
+
+/** libvirt takes a disk without a driver type for raw: it never probes. */
+function formatOf(disk: XmlElement): VolumeFormat {
+  const type = disk.element("driver")?.attribute("type") ?? "raw";
+  return type === "raw" || type === "qcow2" ? type : "other";
+}
+
+/** A source without a path on this host, in words. */
+function describe(type: string, source: XmlElement | undefined): string {
+  const attribute = (name: string) => source?.attribute(name) ?? "?";
+  switch (type) {
+    case "network":
+      return `network disk ${attribute("protocol")}/${attribute("name")}`;
+    case "volume":
+      return `storage volume ${attribute("pool")}/${attribute("volume")}`;
+    case "dir":
+      return `directory ${attribute("dir")}`;
+    case "nvme":
+      return `NVMe namespace ${attribute("namespace")}`;
+    case "vhostuser":
+      return `vhost-user disk ${attribute("path")}`;
+    case "vhostvdpa":
+      return `vhost-vdpa disk ${attribute("dev")}`;
+    default:
+      return `disk of type ${type}`;
+  }
+}

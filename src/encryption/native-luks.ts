@@ -1,0 +1,74 @@
+import { LuksmithError } from "../error/luksmith-error.js";
+import { findTool, type Tool } from "../exec/tools.js";
+import type { HostVersions } from "../host/host-adapter.js";
+import type { FormatRequest, StorageBackend } from "../storage/storage-backend.js";
+import { volumeName } from "../storage/volume.js";
+import type { EncryptionProvider, Opened, Trait } from "./encryption-provider.js";
+import type { LuksHeader } from "./luks-header.js";
+import type { LuksSpec } from "./luks-spec.js";
+import { compareVersions } from "./versions.js";
+
+/** The first with LUKS in the block layer, and the first that hands it a passphrase (libvirt's release notes). */
+const LEAST = { qemu: "2.6", libvirt: "2.2.0" };
+
+/** What formatting a volume needs. */
+const TOOLS: readonly Tool[] = ["cryptsetup", "qemu-img"];
+
+/** Bits of the volume key, by dm-crypt cipher specification: what QEMU's `luks` driver opens and we offer. */
+const KEY_SIZES: ReadonlyMap<string, readonly number[]> = new Map([
+  ["aes-xts-plain64", [256, 512]],
+  ["aes-cbc-essiv:sha256", [128, 256]],
+]);
+const HASHES = ["sha1", "sha256", "sha512"];
+
+/** LUKS1 that QEMU decrypts itself: its `luks` block driver, or `encrypt.format=luks` inside qcow2. */
+export class NativeLuks implements EncryptionProvider {
+  readonly name = "native-luks";
+
+  constructor(private readonly toolPath: (tool: Tool) => string | undefined = findTool) {}
+
+  traits({ qemu, libvirt }: HostVersions): readonly Trait[] {
+    const able =
+      compareVersions(qemu, LEAST.qemu) >= 0 &&
+      (libvirt === undefined || compareVersions(libvirt, LEAST.libvirt) >= 0) &&
+      TOOLS.every((tool) => this.toolPath(tool) !== undefined);
+    return able ? ["COMPUTE_EPHEMERAL_ENCRYPTION", "COMPUTE_EPHEMERAL_ENCRYPTION_LUKS"] : [];
+  }
+
+  async format(backend: StorageBackend, request: FormatRequest): Promise<LuksHeader> {
+    const { spec, volume } = request;
+    refuseWhatQemuCannotOpen(spec);
+    if (!backend.formats.includes(spec.format)) {
+      throw new LuksmithError("VOLUME_UNSUPPORTED", {
+        what: `cannot encrypt ${volumeName(volume)} as ${spec.format}`,
+        why: `storage backend ${backend.type} carries ${backend.formats.join(", ")} only`,
+      });
+    }
+    return backend.createEncrypted(request);
+  }
+
+  /** QEMU opens the volume when the guest starts; whether the passphrase fits is the host secret's matter. */
+  open(): Promise<Opened> {
+    return Promise.resolve({ kind: "native" });
+  }
+
+  /** QEMU closed the volume when the guest stopped. */
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function refuseWhatQemuCannotOpen(spec: LuksSpec): void {
+  const why = whyQemuCannotOpen(spec);
+  if (why === undefined) return;
+  throw new LuksmithError("REQUEST_INVALID", { what: "QEMU cannot open such a LUKS volume", why });
+}
+
+function whyQemuCannotOpen({ cipher, keySize, hash }: LuksSpec): string | undefined {
+  const keySizes = KEY_SIZES.get(cipher);
+  if (keySizes === undefined) return `cipher ${cipher} is none of ${[...KEY_SIZES.keys()].join(", ")}`;
+  if (!keySizes.includes(keySize)) {
+    return `cipher ${cipher} takes a key of ${keySizes.join(" or ")} bits and not of ${keySize}`;
+  }
+  return HASHES.includes(hash) ? undefined : `hash ${hash} is none of ${HASHES.join(", ")}`;
+}

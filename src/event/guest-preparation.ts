@@ -1,0 +1,69 @@
+import { inject, injectable } from "../di.js";
+import type { EncryptionProvider } from "../encryption/encryption-provider.js";
+import type { Guest, HostAdapter } from "../host/host-adapter.js";
+import type { Keyring } from "../keystore/keyring.js";
+import type { Logger } from "../log/logger.js";
+import { execute, type Progress } from "../plan/execute.js";
+import type { DiskFacts } from "../plan/facts.js";
+import { gatherFacts } from "../plan/gather.js";
+import { KeySession } from "../plan/key-session.js";
+import { type Resources, StepPerformer } from "../plan/perform.js";
+import { refuseUnannotated } from "../plan/refusals.js";
+import type { Plan } from "../plan/step.js";
+import { resolveRequests } from "../request/resolve.js";
+import type { EffectiveSettings } from "../settings/settings.js";
+import type { StorageRegistry } from "../storage/index.js";
+import { HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
+
+/** Makes a plan from facts; pure. */
+export type Planner = (guest: Guest, facts: readonly DiskFacts[]) => Plan;
+
+/** Whether the guest's and the operator's wishes are kept: `ignore` only for a guest that is running already. */
+export type Wishes = "enforce" | "ignore";
+
+/** The story that every event tells: request → facts → plan → execute. */
+@injectable()
+export class GuestPreparation {
+  readonly #resources: Resources;
+
+  constructor(
+    @inject(HOST) host: HostAdapter,
+    @inject(KEYRING) keyring: Keyring,
+    @inject(STORAGE) storage: StorageRegistry,
+    @inject(PROVIDER) provider: EncryptionProvider,
+    @inject(SETTINGS) private readonly settings: EffectiveSettings,
+    @inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.#resources = { host, keyring, storage, provider };
+  }
+
+  /** The plan, with nothing changed. @throws the refusal that the guest's start would meet */
+  async plan(guest: Guest, planner: Planner, wishes: Wishes = "enforce"): Promise<Plan> {
+    using session = new KeySession();
+    return await this.#plan(guest, planner, wishes, session);
+  }
+
+  /** Plans and does it. @throws the first error, after everything was undone that may be undone */
+  async prepare(guest: Guest, planner: Planner, wishes: Wishes = "enforce"): Promise<Plan> {
+    using session = new KeySession();
+    const plan = await this.#plan(guest, planner, wishes, session);
+    await this.#execute(guest, plan, session);
+    return plan;
+  }
+
+  /** Does a plan that needs the passphrase of no existing key. */
+  async execute(guest: Guest, plan: Plan, progress?: Progress): Promise<void> {
+    using session = new KeySession();
+    await this.#execute(guest, plan, session, progress);
+  }
+
+  async #plan(guest: Guest, planner: Planner, wishes: Wishes, session: KeySession): Promise<Plan> {
+    const requests = wishes === "enforce" ? resolveRequests(guest, this.settings) : new Map<string, never>();
+    refuseUnannotated(guest, requests);
+    return planner(guest, await gatherFacts(guest, requests, this.#resources, session));
+  }
+
+  async #execute(guest: Guest, plan: Plan, session: KeySession, progress?: Progress): Promise<void> {
+    await execute(plan, new StepPerformer(guest, this.#resources, session), this.logger, progress);
+  }
+}

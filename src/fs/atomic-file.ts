@@ -1,0 +1,110 @@
+import { randomBytes } from "node:crypto";
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { errnoOf } from "../error/luksmith-error.js";
+import { temporaryName } from "./leftovers.js";
+
+/**
+ * Files that are there whole or not at all, whatever happens meanwhile: kill -9, a power cut, a full disk. Bytes go
+ * to a temporary file in the same directory, which gets its name when they are on stable storage. Everything here
+ * throws Node's system errors; when it throws, the directory is as it was.
+ */
+
+/** Creates `path`, unless the name is taken. On stable storage when it returns. */
+export function createFile(path: string, bytes: Uint8Array, mode: number): "created" | "exists" {
+  const temporary = writeTemporary(path, bytes, mode);
+  try {
+    // unlike rename(2), link(2) never replaces: of two that create at once, one wins
+    linkSync(temporary, path);
+  } catch (thrown) {
+    if (errnoOf(thrown) === "EEXIST") return "exists";
+    throw thrown;
+  } finally {
+    tryUnlink(temporary);
+  }
+  try {
+    syncDirectory(dirname(path));
+  } catch (thrown) {
+    tryUnlink(path);
+    throw thrown;
+  }
+  return "created";
+}
+
+/** Replaces `path`, or creates it. On stable storage when it returns; the old bytes hold until then. */
+export function replaceFile(path: string, bytes: Uint8Array, mode: number): void {
+  const temporary = writeTemporary(path, bytes, mode);
+  try {
+    renameSync(temporary, path);
+  } catch (thrown) {
+    tryUnlink(temporary);
+    throw thrown;
+  }
+  syncDirectory(dirname(path));
+}
+
+/** Removes `path` for good; idempotent. */
+export function removeFile(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (thrown) {
+    // gone already, or never there: what the caller wants
+    if (errnoOf(thrown) === "ENOENT") return;
+    throw thrown;
+  }
+  syncDirectory(dirname(path));
+}
+
+/** Creates the directory and the parents it lacks, all with `mode`; idempotent, leaves what exists as it is. */
+export function makeDirectory(path: string, mode: number): void {
+  const target = resolve(path);
+  const first = mkdirSync(target, { mode, recursive: true });
+  if (first === undefined) return;
+  // each new directory is an entry in its parent, which must survive a power cut as well
+  for (let made = target; made.length >= first.length; made = dirname(made)) syncDirectory(dirname(made));
+}
+
+function writeTemporary(path: string, bytes: Uint8Array, mode: number): string {
+  const temporary = join(dirname(path), temporaryName(basename(path), randomBytes(8).toString("hex")));
+  // never readable by others, not even before fchmod; "wx" refuses whatever is there
+  const fd = openSync(temporary, "wx", 0o600);
+  try {
+    writeFileSync(fd, bytes);
+    fchmodSync(fd, mode);
+    fsyncSync(fd);
+  } catch (thrown) {
+    tryUnlink(temporary);
+    throw thrown;
+  } finally {
+    closeSync(fd);
+  }
+  return temporary;
+}
+
+function syncDirectory(directory: string): void {
+  const fd = openSync(directory, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** For the way out of a failure, whose error must not be replaced by this one's; leftovers.ts cleans up later. */
+function tryUnlink(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (thrown) {
+    if (errnoOf(thrown) === undefined) throw thrown;
+  }
+}

@@ -1,0 +1,73 @@
+import type { EncryptionBlock } from "../host/host-adapter.js";
+import { compactBlock, indentedBlock, type Layout } from "./encryption-block.js";
+import type { Splice } from "./splice.js";
+import type { XmlElement } from "./xml-element.js";
+
+/**
+ * Puts the block last into the source. Where it goes tells `removeBlock` what was there: on lines of its own in a source that had a self-closing tag,
+ * directly after the start tag of one that had no content, after all content otherwise.
+ */
+export function insertBlock(
+  xml: string,
+  disk: XmlElement,
+  source: XmlElement,
+  block: EncryptionBlock,
+): Splice {
+  const { end, content } = source.span;
+  const outer = layoutOf(xml, source);
+  const unit = unitOf(outer, layoutOf(xml, disk));
+  if (content === undefined) {
+    const { newline, indent } = outer ?? { newline: "\n", indent: "" };
+    const text = indentedBlock(block, { newline, indent: indent + unit }, unit);
+    return { start: end - "/>".length, end, text: `>${newline}${text}${newline}${indent}</source>` };
+  }
+  const last = content.end - trailingSpace(xml.slice(content.start, content.end));
+  if (last <= content.start) return { start: content.start, end: content.start, text: compactBlock(block) };
+  const sibling = source.children.at(-1);
+  const inner = sibling && layoutOf(xml, sibling);
+  const text = inner ? inner.newline + indentedBlock(block, inner, unit) : compactBlock(block);
+  return { start: last, end: last, text };
+}
+
+/** Takes an encryption block out, of the source or of the disk; undoes what `insertBlock` did byte for byte. */
+export function removeBlock(xml: string, disk: XmlElement, block: XmlElement): Splice {
+  const { start, end } = block.span;
+  const source = disk.element("source");
+  const content = source?.children.includes(block) === true ? source.span.content : undefined;
+  const before = xml.slice(content?.start ?? disk.span.start, start);
+  if (
+    source !== undefined &&
+    content !== undefined &&
+    isLineEnd(before) &&
+    isLineEnd(xml.slice(end, content.end))
+  ) {
+    return { start: content.start - ">".length, end: source.span.end, text: "/>" };
+  }
+  return { start: start - trailingSpace(before), end, text: "" };
+}
+
+function isLineEnd(text: string): boolean {
+  return /^\r?\n[ \t]*$/.test(text);
+}
+
+/** How the line that the element begins is laid out, undefined if something else stands before it on the line. */
+function layoutOf(xml: string, { span }: XmlElement): Layout | undefined {
+  const before = xml.slice(0, span.start);
+  const indent = before.slice(before.length - trailingSpace(before, " \t"));
+  const line = before.slice(0, before.length - indent.length);
+  if (!line.endsWith("\n")) return undefined;
+  return { newline: line.endsWith("\r\n") ? "\r\n" : "\n", indent };
+}
+
+/** How much deeper a level is than the one around it: two spaces, libvirt's own, where the document does not show. */
+function unitOf(inner: Layout | undefined, outer: Layout | undefined): string {
+  const isDeeper = inner !== undefined && outer !== undefined && inner.indent.startsWith(outer.indent);
+  return (isDeeper && inner.indent.slice(outer.indent.length)) || "  ";
+}
+
+/** How many of the last characters are white space. */
+function trailingSpace(text: string, space = " \t\r\n"): number {
+  let length = 0;
+  while (length < text.length && space.includes(text.charAt(text.length - 1 - length))) length += 1;
+  return length;
+}

@@ -1,0 +1,18 @@
+const LONGEST = 80;
+
+/**
+ * Text of somebody else, made fit for a message: control, formatting and unassigned characters become `\u{…}`, so
+ * that a guest's name can neither steer a terminal nor forge a line of a log; what is long is cut.
+ */
+export function printable(text: string): string {
+  const characters = Array.from(text.slice(0, 2 * LONGEST));
+  const shown = characters
+    .slice(0, LONGEST)
+    .join("")
+    .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escapeCharacter);
+  return characters.length > LONGEST ? `${shown}…` : shown;
+}
+
+function escapeCharacter(character: string): string {
+  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+}

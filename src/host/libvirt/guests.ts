@@ -1,0 +1,93 @@
+import { LuksmithError } from "../../error/luksmith-error.js";
+import { addEncryptionBlocks } from "../../guest-config/domain-annotator.js";
+import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
+import { printable } from "../../guest-config/printable.js";
+import type { EncryptionBlock, Guest, GuestSummary } from "../host-adapter.js";
+import { textFile } from "./text-file.js";
+import type { Virsh, VirshAnswer } from "./virsh.js";
+
+/**
+ * libvirt's domains. virsh is only ever told a domain's UUID: a name can look like an option, like the number of a
+ * running domain or like the UUID of another one, and virsh would try those first.
+ */
+export class LibvirtGuests {
+  constructor(private readonly virsh: Virsh) {}
+
+  async list(): Promise<GuestSummary[]> {
+    const answer = await this.virsh.run(["list", "--uuid"], ["list", "--all", "--uuid", "--name"]);
+    if (answer.errors.length > 0) throw failed("list the guests", answer);
+    const running = new Set<string>();
+    const guests: GuestSummary[] = [];
+    // old versions of virsh pad the name with spaces
+    for (const [, id = "", name] of answer.stdout.matchAll(/^([0-9a-f-]{36})(?: (.*?))? *$/gm)) {
+      if (name === undefined) running.add(id);
+      else guests.push({ id, name, running: running.has(id) });
+    }
+    return guests;
+  }
+
+  /** As HostAdapter has it; a guest whose name is another one's id is found by its own id only. */
+  async read(nameOrId: string): Promise<Guest & { readonly running: boolean }> {
+    const guests = await this.list();
+    const byId = guests.filter(({ id }) => id === nameOrId.toLowerCase());
+    const [found, another] =
+      byId.length > 0 ? byId : guests.filter(({ name }) => name === nameOrId.trimEnd());
+    if (found === undefined)
+      throw notFound(nameOrId, "no domain has this name or UUID", "see: virsh list --all");
+    if (another !== undefined) {
+      const ids = `${found.id}, ${another.id}`;
+      throw notFound(nameOrId, "names differ in trailing spaces only", `use the UUID: ${ids}`);
+    }
+    return { ...guestFromDomainXml(await this.#persistentXml(found)), running: found.running };
+  }
+
+  /** libvirt cannot replace a configuration on condition: a change within the milliseconds between the two is lost. */
+  async annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
+    if ((await this.#persistentXml(guest)) !== guest.configuration) {
+      throw new LuksmithError("GUEST_CHANGED", {
+        what: `cannot annotate guest ${printable(guest.name)}: somebody changed its configuration meanwhile`,
+        hint: "nothing was changed; run the command again",
+      });
+    }
+    await this.#define(guest, addEncryptionBlocks(guest.configuration, blocks));
+  }
+
+  async restore(guest: Guest): Promise<void> {
+    await this.#define(guest, guest.configuration);
+  }
+
+  /** With the guest's secrets (a VNC password), which defining it again would lose otherwise. */
+  async #persistentXml({ id, name }: Pick<Guest, "id" | "name">): Promise<string> {
+    const { stdout, errors } = await this.virsh.run(
+      ["list", "--all", "--persistent", "--uuid"],
+      ["dumpxml", "--inactive", "--security-info", "--domain", id],
+    );
+    const start = stdout.indexOf("<domain");
+    if (errors.length > 0 || start < 0) throw notFound(name, errors.join(": "), "see: virsh list --all");
+    if (stdout.slice(0, start).includes(id)) return stdout.slice(start);
+    throw notFound(
+      name,
+      "it is transient: it has no configuration that outlives it",
+      "define it: virsh define",
+    );
+  }
+
+  async #define(guest: Guest, xml: string): Promise<void> {
+    using file = textFile(xml);
+    const answer = await this.virsh.run(["define", file]);
+    if (answer.errors.length > 0)
+      throw failed(`change the configuration of guest ${printable(guest.name)}`, answer);
+  }
+}
+
+function notFound(nameOrId: string, why: string, hint: string): LuksmithError {
+  return new LuksmithError("GUEST_NOT_FOUND", {
+    what: `cannot find guest "${printable(nameOrId)}"`,
+    why,
+    hint,
+  });
+}
+
+function failed(task: string, { errors }: VirshAnswer): LuksmithError {
+  return new LuksmithError("TOOL_FAILED", { what: `cannot ${task}`, why: errors.join(": ") });
+}

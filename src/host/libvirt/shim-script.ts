@@ -1,0 +1,61 @@
+import { EXIT } from "../../error/catalogue.js";
+import type { PluginManifest } from "../../generated/plugin.js";
+import { HOOK_CALLS } from "./events.js";
+
+/** What the shim starts; all paths absolute. */
+export interface ShimTarget {
+  readonly version: string;
+  readonly node: string;
+  readonly hooks: PluginManifest["hooks"];
+}
+
+const MARKER = /^# Luksmith (\S+): libvirt's qemu hook\./m;
+const MADE_DIRECTORIES = /^# Directories made for it, innermost first: ([0-9])$/m;
+
+/**
+ * The script that libvirt runs for every operation of every guest. It ends at once for what Luksmith does not
+ * handle, refuses the start of a guest when Luksmith is gone (it may be encrypted, or have to be), and never fails
+ * for `reconnect`, where libvirt would kill the running guest. Node is started through /usr/bin/env to empty the
+ * environment, and because AppArmor's profile of libvirtd lets only programs of /usr/bin leave it. Standard output
+ * is closed to the hooks: libvirt takes what they print for the guest's configuration.
+ */
+export function renderShim({ version, node, hooks }: ShimTarget, madeDirectories: number): string {
+  const cases = HOOK_CALLS.map(
+    ({ operation, subOperation, kind }) =>
+      `  ${operation}/${subOperation}) hook=${quote(hooks[kind.event])} ;;`,
+  );
+  return `#!/bin/sh
+# Luksmith ${version}: libvirt's qemu hook. Written by "luksmith install", taken away by "luksmith uninstall".
+# Directories made for it, innermost first: ${madeDirectories}
+case "$2/$3" in
+${cases.join("\n")}
+  *) exit 0 ;;
+esac
+node=${quote(node)}
+
+if [ -x "$node" ] && [ -r "$hook" ]; then
+  /usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin "$node" "$hook" libvirt "$@" >/dev/null
+  code=$?
+else
+  printf '%s\\n' "error: cannot handle $2 of guest $1: luksmith is not there" "cause: $node or $hook is missing" \\
+    "hint: install luksmith again, then run: luksmith install --host libvirt" >&2
+  code=${EXIT.configuration}
+fi
+[ "$2" = reconnect ] || exit "$code"
+`;
+}
+
+/** Whether `script` is a shim of ours, of any version. */
+export function isShim(script: string): boolean {
+  return MARKER.test(script);
+}
+
+/** How many directories were made for the shim, counted outwards from the one that it is in. */
+export function madeDirectoriesOf(script: string): number {
+  return Number(MADE_DIRECTORIES.exec(script)?.[1] ?? 0);
+}
+
+/** POSIX shell: nothing is special between single quotes but the single quote itself. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,147 @@
+import { LuksmithError } from "../../error/luksmith-error.js";
+import type { FileKeystoreSettings } from "../../generated/keystore-file.js";
+import type { KeyRecord } from "../../generated/key-record.js";
+import type { StoredKey } from "../../generated/stored-key.js";
+import type { Secret } from "../../secret/secret.js";
+import { matchesQuery } from "../key-query.js";
+import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
+import type { Key, KeyDeleter, KeyLister, KeyQuery, Keystore, KeyTester } from "../keystore.js";
+import { testRoundTrip } from "../round-trip.js";
+import { reading, writing } from "./failures.js";
+import { MasterKey } from "./master-key.js";
+import { RecordDirectory } from "./record-directory.js";
+import { open, parse, seal } from "./stored-key.js";
+
+/**
+ * The embedded keystore, a directory (0700, root):
+ *
+ * - `master-key.json`: 256 bits, made by the first `store`, kept by a protector (protector.ts);
+ * - `records/<uuid>.json`: one key each, its passphrase encrypted under the master key (stored-key.ts).
+ *
+ * Files are written whole or not at all (fs/atomic-file.ts), so that processes need no lock: of two `store`s of one
+ * UUID one gets KEY_EXISTS, of two `update`s the later one holds. `find` and `list` read records without opening
+ * them, so that nothing vouches for these but the directory's permissions; what `fetch` returns is authenticated.
+ */
+export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester {
+  readonly type = "file";
+  readonly name: string;
+  readonly #records: RecordDirectory;
+  readonly #masterKey: MasterKey;
+
+  constructor({ name, directory }: Required<FileKeystoreSettings>) {
+    this.name = name;
+    this.#records = new RecordDirectory(directory);
+    this.#masterKey = new MasterKey(directory);
+  }
+
+  async store(key: Key): Promise<void> {
+    const outcome = await writing(`cannot store key ${key.record.uuid}`, async () => {
+      this.#records.prepare();
+      return this.#records.create(...this.#sealed(key, await this.#masterKeyForWriting()));
+    });
+    if (outcome === "created") return;
+    throw new LuksmithError("KEY_EXISTS", {
+      what: `cannot store key ${key.record.uuid}`,
+      why: `keystore ${this.name} has a key of this UUID already`,
+    });
+  }
+
+  async fetch(uuid: KeyUuid): Promise<Key | undefined> {
+    return reading(`cannot read key ${uuid}`, async () => {
+      const stored = this.#read(uuid);
+      if (stored === undefined) return undefined;
+      const masterKey = await this.#masterKey.read();
+      if (masterKey === undefined) throw this.#masterKey.missing();
+      const passphrase = open(stored, masterKey);
+      if (passphrase !== undefined) return { record: stored.record, passphrase };
+      throw this.#corrupt(uuid, "was changed, or was encrypted under another master key");
+    });
+  }
+
+  async update(record: KeyRecord): Promise<void> {
+    const uuid = parseKeyUuid(record.uuid);
+    const key = uuid && (await this.fetch(uuid));
+    if (key === undefined) {
+      throw new LuksmithError("KEY_NOT_FOUND", {
+        what: `cannot update key ${record.uuid}`,
+        why: `keystore ${this.name} has no such key`,
+      });
+    }
+    using passphrase = key.passphrase;
+    await writing(`cannot update key ${record.uuid}`, async () => {
+      this.#records.prepare();
+      this.#records.replace(...this.#sealed({ record, passphrase }, await this.#masterKeyForWriting()));
+    });
+  }
+
+  async find(query: KeyQuery): Promise<KeyRecord[]> {
+    return (await this.list()).filter((record) => matchesQuery(record, query));
+  }
+
+  /** @throws KEY_CORRUPT if a single record is damaged: an answer without it would say that there is no such key */
+  async list(): Promise<KeyRecord[]> {
+    // a record that vanishes meanwhile was deleted by somebody else
+    return reading("cannot list the keys", () =>
+      this.#records.uuids().flatMap((uuid) => this.#read(uuid)?.record ?? []),
+    );
+  }
+
+  async delete(uuid: KeyUuid): Promise<void> {
+    await writing(`cannot delete key ${uuid}`, () => this.#records.remove(uuid));
+  }
+
+  async test(): Promise<void> {
+    for (const uuid of await reading("cannot list the keys", () => this.#records.uuids())) {
+      (await this.fetch(uuid))?.passphrase.dispose();
+    }
+    await testRoundTrip(this);
+  }
+
+  #read(uuid: KeyUuid): StoredKey | undefined {
+    const bytes = this.#records.read(uuid);
+    if (bytes === undefined) return undefined;
+    const parsed = parse(bytes, uuid);
+    switch (parsed.kind) {
+      case "key":
+        return parsed.stored;
+      case "damaged":
+        throw this.#corrupt(uuid, parsed.reason);
+    }
+  }
+
+  /** The file's name and bytes. What `fetch` would refuse to read is never written. */
+  #sealed(key: Key, masterKey: Secret): [KeyUuid, Buffer] {
+    const uuid = parseKeyUuid(key.record.uuid);
+    if (uuid === undefined) throw this.#unstorable(key, "its UUID is malformed");
+    const bytes = seal(key, masterKey);
+    const parsed = parse(bytes, uuid);
+    switch (parsed.kind) {
+      case "key":
+        return [uuid, bytes];
+      case "damaged":
+        throw this.#unstorable(key, `its file ${parsed.reason}`);
+    }
+  }
+
+  async #masterKeyForWriting(): Promise<Secret> {
+    const masterKey = await this.#masterKey.read();
+    if (masterKey !== undefined) return masterKey;
+    // a new master key beside old records would hide that theirs is lost
+    if (this.#records.uuids().length === 0) await this.#masterKey.make();
+    const made = await this.#masterKey.read();
+    if (made === undefined) throw this.#masterKey.missing();
+    return made;
+  }
+
+  #corrupt(uuid: KeyUuid, why: string): LuksmithError {
+    return new LuksmithError("KEY_CORRUPT", {
+      what: `key ${uuid} of keystore ${this.name} is damaged`,
+      why: `the file ${this.#records.pathOf(uuid)} ${why}`,
+      hint: "bring the file back from a backup, with the master-key.json of the same time",
+    });
+  }
+
+  #unstorable({ record }: Key, why: string): LuksmithError {
+    return new LuksmithError("KEYSTORE_WRITE_FAILED", { what: `cannot store key ${record.uuid}`, why });
+  }
+}

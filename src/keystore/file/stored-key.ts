@@ -1,0 +1,92 @@
+import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import type { KeyRecord } from "../../generated/key-record.js";
+import type { StoredKey } from "../../generated/stored-key.js";
+import isStoredKey from "../../generated/validate-stored-key.cjs";
+import { Secret } from "../../secret/secret.js";
+import type { Key } from "../keystore.js";
+import type { KeyUuid } from "../key-uuid.js";
+
+const ALGORITHM = "aes-256-gcm";
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+
+/** Bytes of a file at most; a key has less than 1 KiB besides the names of its guest and volume. */
+export const STORED_KEY_LIMIT = 256 * 1024;
+
+/** What a file held; `reason` completes the sentence "the file …". */
+export type Parsed =
+  | { readonly kind: "key"; readonly stored: StoredKey }
+  | { readonly kind: "damaged"; readonly reason: string };
+
+/** The bytes of the file that keeps `key`, under a fresh random IV. */
+export function seal({ record, passphrase }: Key, masterKey: Secret): Buffer {
+  const iv = randomBytes(IV_BYTES);
+  const cipher = masterKey.use((bytes) => createCipheriv(ALGORITHM, bytes, iv, { authTagLength: TAG_BYTES }));
+  cipher.setAAD(additionalData(record));
+  const ciphertext = passphrase.use((bytes) => Buffer.concat([cipher.update(bytes), cipher.final()]));
+  const stored: StoredKey = {
+    version: 1,
+    algorithm: ALGORITHM,
+    record,
+    iv: iv.toString("base64"),
+    ciphertext: ciphertext.toString("base64"),
+    tag: cipher.getAuthTag().toString("base64"),
+  };
+  return Buffer.from(`${JSON.stringify(stored)}\n`);
+}
+
+/** Reads the form and not the truth: until `open` succeeds, nobody has vouched for the record. */
+export function parse(bytes: Buffer, uuid: KeyUuid): Parsed {
+  if (bytes.length > STORED_KEY_LIMIT) return damaged(`has more than ${STORED_KEY_LIMIT} bytes`);
+  const value = parseJson(bytes);
+  if (value === undefined) return damaged("is not JSON");
+  if (!isStoredKey(value)) {
+    const error = isStoredKey.errors?.[0];
+    return damaged(`is not a stored key: ${error?.instancePath ?? ""} ${error?.message ?? ""}`);
+  }
+  const stored = value as StoredKey;
+  if (stored.record.uuid !== uuid) return damaged(`holds the key ${stored.record.uuid}`);
+  return { kind: "key", stored };
+}
+
+/** The passphrase, or undefined if anything in the file was changed or the master key is another one. */
+export function open(stored: StoredKey, masterKey: Secret): Secret | undefined {
+  const iv = Buffer.from(stored.iv, "base64");
+  const decipher = masterKey.use((bytes) =>
+    createDecipheriv(ALGORITHM, bytes, iv, { authTagLength: TAG_BYTES }),
+  );
+  decipher.setAAD(additionalData(stored.record));
+  decipher.setAuthTag(Buffer.from(stored.tag, "base64"));
+  const plaintext = decipher.update(Buffer.from(stored.ciphertext, "base64"));
+  try {
+    // in GCM this returns nothing: it compares the tag
+    decipher.final();
+    return Secret.own(plaintext);
+  } catch {
+    plaintext.fill(0);
+    return undefined;
+  }
+}
+
+/** What the tag vouches for beside the passphrase: the same bytes whatever the order of the file's members. */
+function additionalData(record: KeyRecord): Buffer {
+  return Buffer.from(JSON.stringify({ version: 1, algorithm: ALGORITHM, record }, sortMembers));
+}
+
+function sortMembers(_member: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    // without `fatal`, different damaged bytes would read as the same replacement character
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+function damaged(reason: string): Parsed {
+  return { kind: "damaged", reason };
+}

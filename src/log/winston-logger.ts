@@ -1,0 +1,88 @@
+import type { transport as WinstonTransport, Logger as Winston } from "winston";
+import { renderError } from "../error/luksmith-error.js";
+import type { CommandRunner } from "../exec/command-runner.js";
+import type { LogFields, Logger, LogLevel } from "./logger.js";
+
+export interface LogDestinations {
+  /** Absolute path of the JSON lines file, or undefined for none. */
+  readonly file: string | undefined;
+  readonly fileLevel: LogLevel;
+  /** Least severe level that a person sees on stderr. */
+  readonly humanLevel: LogLevel;
+  /** Starts systemd-cat where the host has a journal. */
+  readonly runner: CommandRunner;
+}
+
+interface Pending {
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields: LogFields;
+  readonly time: string;
+}
+
+/**
+ * Writes through winston: to a person on stderr, as JSON lines to a file, and to the journal where there is one.
+ * winston is loaded by the first record, while the event goes on: loading costs about a third of a Node start.
+ */
+export class WinstonLogger implements Logger {
+  readonly #destinations: LogDestinations;
+  readonly #pending: Pending[] = [];
+  #loading: Promise<Winston> | undefined;
+
+  constructor(destinations: LogDestinations) {
+    this.#destinations = destinations;
+  }
+
+  error(message: string, fields: LogFields = {}): void {
+    this.#record("error", message, fields);
+  }
+
+  warn(message: string, fields: LogFields = {}): void {
+    this.#record("warn", message, fields);
+  }
+
+  info(message: string, fields: LogFields = {}): void {
+    this.#record("info", message, fields);
+  }
+
+  debug(message: string, fields: LogFields = {}): void {
+    this.#record("debug", message, fields);
+  }
+
+  async close(): Promise<void> {
+    if (this.#loading === undefined) return;
+    const winston = await this.#loading;
+    this.#flush(winston);
+    const transports = [...winston.transports];
+    await new Promise<void>((resolve) => winston.on("finish", resolve).end());
+    await Promise.all(transports.map(closed));
+  }
+
+  #record(level: LogLevel, message: string, fields: LogFields): void {
+    this.#pending.push({ level, message, fields, time: new Date().toISOString() });
+    this.#loading ??= import("./winston-transports.js").then(({ createWinston }) =>
+      createWinston(this.#destinations),
+    );
+    void this.#loading.then((winston) => this.#flush(winston));
+  }
+
+  #flush(winston: Winston): void {
+    for (const { level, message, fields, time } of this.#pending.splice(0)) {
+      const { error, ...rest } = fields;
+      winston.log({
+        level,
+        message,
+        time,
+        ...rest,
+        ...(error === undefined
+          ? {}
+          : { code: error.code, what: error.message, why: error.why, hint: error.hint, rendered: renderError(error) }),
+      });
+    }
+  }
+}
+
+/** A transport may go on writing after winston has finished (the journal's does): it tells by `closing`. */
+async function closed(transport: WinstonTransport): Promise<void> {
+  if ("closing" in transport) await transport.closing;
+}

@@ -1,0 +1,35 @@
+import type { DiskMapping } from "../disk-info/disk-info.js";
+import type { LuksmithError } from "../error/luksmith-error.js";
+import type { KeyRecord } from "../generated/key-record.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { EncryptionRequest } from "../request/ask.js";
+import type { Probe } from "../storage/storage-backend.js";
+
+/** What the keystores say about the key that a disk names. */
+export type KeyFact =
+  | { readonly kind: "found"; readonly keystore: string; readonly record: KeyRecord }
+  /** Every keystore answered, and none has it. */
+  | { readonly kind: "unknown" }
+  | { readonly kind: "unavailable"; readonly error: LuksmithError };
+
+/** A disk that nobody asked for, without an encryption block. */
+export interface PlainDisk {
+  readonly kind: "plain";
+  readonly disk: DiskMapping;
+  /** The key under the UUID of the LUKS header that the volume has all the same; undefined without such a header. */
+  readonly key: KeyFact | undefined;
+}
+
+/** A disk whose encryption block names a key. */
+export interface AnnotatedDisk {
+  readonly kind: "annotated";
+  readonly disk: DiskMapping;
+  readonly uuid: KeyUuid;
+  /** Undefined if nobody asks for it (`protect` did once, or the block is foreign). */
+  readonly request: EncryptionRequest | undefined;
+  readonly key: KeyFact;
+  /** Undefined for a foreign block: what is not ours is not even read. */
+  readonly probe: Probe | undefined;
+}
+
+export type DiskFacts = PlainDisk | AnnotatedDisk;

@@ -1,0 +1,63 @@
+import type { DiskMapping } from "../disk-info/disk-info.js";
+import { LuksmithError } from "../error/luksmith-error.js";
+import type { KeyRecord } from "../generated/key-record.js";
+import type { Guest } from "../host/host-adapter.js";
+import { keyUuidOf } from "../keystore/key-record.js";
+import type { EncryptionRequest } from "../request/ask.js";
+import type { Probe } from "../storage/storage-backend.js";
+import { volumeName } from "../storage/volume.js";
+import type { FactSources } from "./gather.js";
+import type { KeySession } from "./key-session.js";
+
+/** What `protect` must know of one disk. */
+export interface ProtectFacts {
+  readonly disk: DiskMapping;
+  readonly request: EncryptionRequest;
+  readonly probe: Probe;
+  /** The key of the encryption block, of the LUKS header, or of an earlier `protect` that was cut short. */
+  readonly known: { readonly keystore: string; readonly record: KeyRecord } | undefined;
+}
+
+/** Reads each volume as far as proof of its emptiness needs: this can take long on a thick volume. */
+export async function gatherProtectFacts(
+  guest: Guest,
+  requests: readonly EncryptionRequest[],
+  sources: FactSources,
+  session: KeySession,
+): Promise<ProtectFacts[]> {
+  return Promise.all(
+    requests.map(async (request) => {
+      const disk = guest.disks.mapping[request.disk];
+      if (disk === undefined) throw new LuksmithError("DISK_NOT_FOUND", { what: `guest ${guest.name} has no disk ${request.disk}` });
+      const backend = await sources.storage.backendFor(disk.volume);
+      const probe = await backend.probe(disk.volume, "read");
+      return { disk, request, probe, known: await knownKey(guest, disk, probe, sources, session) };
+    }),
+  );
+}
+
+async function knownKey(
+  guest: Guest,
+  disk: DiskMapping,
+  probe: Probe,
+  { keyring }: FactSources,
+  session: KeySession,
+): Promise<ProtectFacts["known"]> {
+  const uuid = disk.encryption_secret_uuid ?? (probe.kind === "luks" ? probe.header.uuid : undefined);
+  const candidates = uuid === undefined ? await pendingKeys(guest, disk, { keyring }) : [uuid];
+  for (const candidate of candidates) {
+    const located = await keyring.locate(candidate);
+    if (located.kind === "unavailable") throw located.error;
+    if (located.kind === "unknown") continue;
+    session.add(candidate, located.key);
+    return { keystore: located.keystore.name, record: located.key.record };
+  }
+  return undefined;
+}
+
+/** Keys of a `protect` that was killed between storing the key and annotating the guest. */
+async function pendingKeys(guest: Guest, disk: DiskMapping, { keyring }: Pick<FactSources, "keyring">) {
+  const query = { guestId: guest.id, volume: volumeName(disk.volume), state: "pending" } as const;
+  const found = await Promise.all(keyring.all().map((keystore) => keystore.find(query)));
+  return found.flat().filter((record) => record.disk === disk.dev).map(keyUuidOf);
+}

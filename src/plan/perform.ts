@@ -1,0 +1,100 @@
+import type { EncryptionProvider } from "../encryption/encryption-provider.js";
+import type { EncryptionBlock, Guest, HostAdapter } from "../host/host-adapter.js";
+import { keyUuidOf } from "../keystore/key-record.js";
+import { canDelete } from "../keystore/keystore.js";
+import type { Keyring } from "../keystore/keyring.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { StorageRegistry } from "../storage/index.js";
+import type { Performer, Undo } from "./execute.js";
+import type { KeySession } from "./key-session.js";
+import type { DiskKey, Step } from "./step.js";
+
+export interface Resources {
+  readonly host: HostAdapter;
+  readonly keyring: Keyring;
+  readonly storage: StorageRegistry;
+  readonly provider: EncryptionProvider;
+}
+
+type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
+
+/** Does the steps of one guest's plan with real keystores, volumes and host. */
+export class StepPerformer implements Performer {
+  readonly #guest: Guest;
+  readonly #resources: Resources;
+  readonly #session: KeySession;
+  /** Keys whose volume may hold a header by now: from then on they are never deleted. */
+  readonly #inUse = new Set<KeyUuid>();
+
+  constructor(guest: Guest, resources: Resources, session: KeySession) {
+    this.#guest = guest;
+    this.#resources = resources;
+    this.#session = session;
+  }
+
+  async perform(step: Step): Promise<Undo | undefined> {
+    switch (step.kind) {
+      case "store-key":
+        return this.#storeKey(step);
+      case "format":
+        return this.#format(step);
+      case "activate-key":
+        return this.#activateKey(step);
+      case "annotate":
+        return this.#annotate(step);
+      case "provide-secrets":
+        return this.#provideSecrets(step);
+      case "withdraw-secrets":
+        await this.#withdraw(step.secrets);
+        return undefined;
+    }
+  }
+
+  async #storeKey({ keystore: name, record }: StepOf<"store-key">): Promise<Undo | undefined> {
+    const keystore = this.#resources.keyring.get(name);
+    const uuid = keyUuidOf(record);
+    await keystore.store({ record, passphrase: this.#session.create(uuid) });
+    if (!canDelete(keystore)) return undefined;
+    return async () => {
+      if (this.#inUse.has(uuid)) return;
+      // another process may have found the key meanwhile and put it to use
+      const stored = await keystore.fetch(uuid);
+      stored?.passphrase.dispose();
+      if (stored?.record.state === "pending") await keystore.delete(uuid);
+    };
+  }
+
+  async #format({ volume, record }: StepOf<"format">): Promise<undefined> {
+    const { storage, provider } = this.#resources;
+    const uuid = keyUuidOf(record);
+    const backend = await storage.backendFor(volume);
+    const passphrase = this.#session.passphrase(uuid);
+    this.#inUse.add(uuid);
+    await provider.format(backend, { volume, uuid, spec: record.encryption, passphrase });
+  }
+
+  async #activateKey({ keystore, record }: StepOf<"activate-key">): Promise<undefined> {
+    await this.#resources.keyring.get(keystore).update({ ...record, state: "active" });
+  }
+
+  async #annotate({ blocks }: StepOf<"annotate">): Promise<Undo> {
+    const { host } = this.#resources;
+    await host.annotate(
+      this.#guest,
+      new Map(blocks.map(({ disk, uuid }): [string, EncryptionBlock] => [disk, { format: "luks", secretUuid: uuid }])),
+    );
+    return () => host.restore(this.#guest);
+  }
+
+  async #provideSecrets({ secrets }: StepOf<"provide-secrets">): Promise<Undo> {
+    await this.#resources.host.provideSecrets(
+      this.#guest,
+      secrets.map(({ disk, uuid }) => ({ disk, uuid, passphrase: this.#session.passphrase(uuid) })),
+    );
+    return () => this.#withdraw(secrets);
+  }
+
+  #withdraw(secrets: readonly DiskKey[]): Promise<void> {
+    return this.#resources.host.withdrawSecrets(secrets.map(({ uuid }) => uuid));
+  }
+}

@@ -1,0 +1,131 @@
+import { LuksmithError } from "../error/luksmith-error.js";
+import { shellWord } from "../error/shell-word.js";
+import type { KeyRecord } from "../generated/key-record.js";
+import type { Guest } from "../host/host-adapter.js";
+import { newKeyRecord } from "../keystore/key-record.js";
+import type { Probe } from "../storage/storage-backend.js";
+import { volumeName } from "../storage/volume.js";
+import type { AnnotatedDisk, DiskFacts } from "./facts.js";
+import { refuseLostBlock, requireHeaderOf, volumeProblem } from "./refusals.js";
+import { planOf, type Plan, type Step } from "./step.js";
+
+/**
+ * What must be done so that the guest can start: keys for disks that an orchestrator defined (adoption), LUKS
+ * headers for disks that are new, the passphrases of all. Pure; a refusal is thrown before anything was changed.
+ */
+export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Date): Plan {
+  const ours: PreparedDisk[] = [];
+  for (const fact of facts) {
+    switch (fact.kind) {
+      case "plain":
+        refuseLostBlock(guest, fact);
+        break;
+      case "annotated": {
+        const prepared = prepare(guest, fact, now);
+        if (prepared !== undefined) ours.push(prepared);
+        break;
+      }
+    }
+  }
+  const secrets = ours.map(({ fact }) => ({ disk: fact.disk.dev, uuid: fact.uuid }));
+  return planOf(
+    ours.flatMap(({ store }) => store),
+    ours.flatMap(({ format }) => format),
+    ours.flatMap(({ activate }) => activate),
+    secrets.length === 0 ? [] : [{ kind: "provide-secrets", secrets }],
+  );
+}
+
+interface PreparedDisk {
+  readonly fact: AnnotatedDisk;
+  readonly store: readonly Step[];
+  readonly format: readonly Step[];
+  readonly activate: readonly Step[];
+}
+
+/** The steps of one disk, or undefined if its encryption block is not ours. */
+function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | undefined {
+  const { key, probe } = fact;
+  switch (key.kind) {
+    case "unavailable":
+      throw key.error.within(`cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`);
+    case "unknown":
+      return fact.request === undefined || probe === undefined ? undefined : adopt(guest, fact, probe, now);
+    case "found":
+      switch (key.record.state) {
+        case "active":
+          requireHeaderOf(guest, fact);
+          return { fact, store: [], format: [], activate: [] };
+        case "pending":
+          requireNew(guest, fact, probe);
+          return formatNew(fact, key.record, key.keystore, []);
+      }
+  }
+}
+
+/**
+ * The definition asks for encryption and brought a secret UUID of its own: a key is made under it. Only the
+ * allocation map counts as proof that the volume is new, since no record of ours says so (DESIGN, principle 2).
+ */
+function adopt(guest: Guest, fact: AnnotatedDisk, probe: Probe, now: Date): PreparedDisk {
+  if (probe.kind !== "empty") throw adoptionRefused(guest, fact, probe);
+  const { request, disk, uuid } = fact;
+  if (request === undefined) throw new Error("only a disk that is asked for is adopted");
+  const record = newKeyRecord({ uuid, guest, disk: disk.dev, volume: volumeName(disk.volume), request, now });
+  return formatNew(fact, record, request.keystore, [{ kind: "store-key", keystore: request.keystore, record }]);
+}
+
+function formatNew(
+  fact: AnnotatedDisk,
+  record: KeyRecord,
+  keystore: string,
+  store: readonly Step[],
+): PreparedDisk {
+  const { disk } = fact;
+  return {
+    fact,
+    store,
+    format: [{ kind: "format", disk: disk.dev, volume: disk.volume, record }],
+    activate: [{ kind: "activate-key", keystore, record }],
+  };
+}
+
+/**
+ * A pending key's volume must be new or carry this key's header already (an earlier start was cut short). The step
+ * looks again, deeper and under the volume's lock; this spares a refusal in the middle of the work.
+ */
+function requireNew(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined): void {
+  switch (probe?.kind) {
+    case undefined:
+    case "empty":
+    case "allocated":
+      return;
+    case "luks":
+      if (probe.header.uuid === fact.uuid) return;
+      break;
+    case "bad-luks":
+    case "data":
+    case "absent":
+    case "unreadable":
+      break;
+  }
+  throw volumeProblem(guest, fact, probe);
+}
+
+function adoptionRefused(guest: Guest, fact: AnnotatedDisk, probe: Exclude<Probe, { kind: "empty" }>): LuksmithError {
+  if (probe.kind === "allocated") {
+    return new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", {
+      what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} asks for encryption under key ${fact.uuid}, which no keystore has`,
+      why: `${volumeName(fact.disk.volume)} has allocated blocks, so its allocation map does not prove that it is new`,
+      hint: `if the disk is new, remove its encryption block and run: luksmith protect ${shellWord(guest.name)} --disk ${fact.disk.dev}; if it was encrypted before, bring back its key`,
+    });
+  }
+  if (probe.kind === "luks") {
+    return new LuksmithError("KEY_NOT_FOUND", {
+      what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
+      why: `no keystore has it, and ${volumeName(fact.disk.volume)} already is encrypted (LUKS UUID ${probe.header.uuid})`,
+      hint: "restore the key record from a backup of the keystore; nothing was changed",
+    });
+  }
+  return volumeProblem(guest, fact, probe);
+}

@@ -1,0 +1,123 @@
+import { LuksmithError } from "../error/luksmith-error.js";
+import { shellWord } from "../error/shell-word.js";
+import type { KeyRecord } from "../generated/key-record.js";
+import type { Guest } from "../host/host-adapter.js";
+import { keyUuidOf, newKeyRecord } from "../keystore/key-record.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import { volumeName } from "../storage/volume.js";
+import type { ProtectFacts } from "./gather-protect.js";
+import { planOf, type Plan, type Step } from "./step.js";
+
+export interface ProtectOptions {
+  /** When the disks are formatted: by `protect` itself, or by the pre-start hook of the guest's next start. */
+  readonly format: "now" | "at-next-start";
+  readonly now: Date;
+  readonly newUuid: () => KeyUuid;
+}
+
+interface ProtectedDisk {
+  readonly disk: string;
+  readonly uuid: KeyUuid;
+  readonly annotated: boolean;
+  readonly store: readonly Step[];
+  readonly format: readonly Step[];
+  readonly activate: readonly Step[];
+}
+
+/**
+ * Keys first, then the guest's configuration, then the volumes: killed after any step, a further `protect` or the
+ * guest's next start goes on from there. Pure. @throws VOLUME_NOT_EMPTY and what else speaks against a disk
+ */
+export function planProtect(guest: Guest, facts: readonly ProtectFacts[], options: ProtectOptions): Plan {
+  const disks = facts.map((fact) => protectDisk(guest, fact, options));
+  const blocks = disks.filter(({ annotated }) => !annotated).map(({ disk, uuid }) => ({ disk, uuid }));
+  return planOf(
+    disks.flatMap(({ store }) => store),
+    blocks.length === 0 ? [] : [{ kind: "annotate", blocks }],
+    disks.flatMap(({ format }) => format),
+    disks.flatMap(({ activate }) => activate),
+  );
+}
+
+function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions): ProtectedDisk {
+  const { disk, known, request } = fact;
+  const annotated = disk.encryption_secret_uuid !== undefined;
+  if (known === undefined && annotated) throw foreignBlock(guest, fact);
+  if (known === undefined) requireEmpty(guest, fact);
+  const record = known?.record ?? newRecord(guest, fact, options);
+  const keystore = known?.keystore ?? request.keystore;
+  if (known !== undefined) requireStateOf(guest, fact, record);
+  const formatsNow = options.format === "now" && record.state === "pending";
+  return {
+    disk: disk.dev,
+    uuid: keyUuidOf(record),
+    annotated,
+    store: known === undefined ? [{ kind: "store-key", keystore, record }] : [],
+    format: formatsNow ? [{ kind: "format", disk: disk.dev, volume: disk.volume, record }] : [],
+    activate: formatsNow ? [{ kind: "activate-key", keystore, record }] : [],
+  };
+}
+
+function newRecord(guest: Guest, { disk, request }: ProtectFacts, { now, newUuid }: ProtectOptions): KeyRecord {
+  return newKeyRecord({ uuid: newUuid(), guest, disk: disk.dev, volume: volumeName(disk.volume), request, now });
+}
+
+/** A known key's volume has its header; only a pending one may still be empty. */
+function requireStateOf(guest: Guest, fact: ProtectFacts, record: KeyRecord): void {
+  const { disk, probe } = fact;
+  if (probe.kind === "luks" && probe.header.uuid === record.uuid) return;
+  switch (record.state) {
+    case "pending":
+      return requireEmpty(guest, fact);
+    case "active":
+      throw new LuksmithError("VOLUME_NOT_FORMATTED", {
+        what: `disk ${disk.dev} of guest ${guest.name} has lost its LUKS header`,
+        why: `key ${record.uuid} is in use since ${record.createdAt}, but ${volumeName(disk.volume)} does not have its header`,
+        hint: "check that the disk points at the right volume, else restore it from a backup; nothing was changed",
+      });
+  }
+}
+
+function requireEmpty(guest: Guest, { disk, probe }: ProtectFacts): void {
+  const volume = volumeName(disk.volume);
+  const what = `cannot protect disk ${disk.dev} of guest ${guest.name}`;
+  switch (probe.kind) {
+    case "empty":
+      return;
+    case "allocated":
+    case "data":
+      throw new LuksmithError("VOLUME_NOT_EMPTY", {
+        what: `${what}: it is not empty`,
+        why: `${volume} holds ${(probe.kind === "data" && probe.signature) || "data"}, which formatting would destroy`,
+        hint: "attach a new, empty disk to the guest, protect that one, and copy the data inside the guest",
+      });
+    case "luks":
+      throw new LuksmithError("VOLUME_NOT_EMPTY", {
+        what: `${what}: it is encrypted already`,
+        why: `${volume} has LUKS UUID ${probe.header.uuid}, whose key no keystore has`,
+        hint: "restore its key record from a backup of the keystore, or attach a new disk",
+      });
+    case "bad-luks":
+      throw new LuksmithError("LUKS_HEADER_INVALID", {
+        what: `${what}: it has a LUKS header that cannot be used`,
+        why: `${volume}: ${probe.reason}`,
+        hint: "restore the header from a backup; nothing was changed",
+      });
+    case "absent":
+      throw new LuksmithError("VOLUME_NOT_FOUND", {
+        what,
+        why: `${volume} does not exist`,
+        hint: `create it first, for example: qemu-img create -f ${disk.volume.kind === "file" ? disk.volume.format : "raw"} ${shellWord(volume)} 20G`,
+      });
+    case "unreadable":
+      throw new LuksmithError("VOLUME_UNREADABLE", { what, why: probe.reason });
+  }
+}
+
+function foreignBlock(guest: Guest, { disk }: ProtectFacts): LuksmithError {
+  return new LuksmithError("KEY_NOT_FOUND", {
+    what: `cannot protect disk ${disk.dev} of guest ${guest.name}: it has an encryption block already`,
+    why: `it names key ${disk.encryption_secret_uuid ?? ""}, which no keystore has`,
+    hint: "if the disk is new, remove the block with virsh edit and run protect again; if not, bring back its key",
+  });
+}

@@ -1,0 +1,106 @@
+import { LuksmithError } from "../error/luksmith-error.js";
+import { shellWord } from "../error/shell-word.js";
+import type { Guest } from "../host/host-adapter.js";
+import type { Probe } from "../storage/storage-backend.js";
+import { volumeName } from "../storage/volume.js";
+import type { EncryptionRequest } from "../request/ask.js";
+import type { AnnotatedDisk, PlainDisk } from "./facts.js";
+
+/**
+ * Before any I/O: a disk that must be encrypted and has no usable encryption block, or two disks with one key.
+ * @throws DISK_NOT_ENCRYPTED, GUEST_CONFIG_INVALID
+ */
+export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, EncryptionRequest>): void {
+  const disks = Object.values(guest.disks.mapping);
+  const bare = disks.filter((disk) => requests.has(disk.dev) && disk.encryption_secret_uuid === undefined);
+  const [first] = bare;
+  if (first !== undefined) {
+    const names = bare.map((disk) => disk.dev);
+    throw new LuksmithError("DISK_NOT_ENCRYPTED", {
+      what: `cannot start guest ${guest.name}: disk ${names.join(", ")} must be encrypted and is not`,
+      why: `asked for by ${requests.get(first.dev)?.askedBy.join(" and ") ?? "the settings"}`,
+      hint: `luksmith protect ${shellWord(guest.name)}${names.map((name) => ` --disk ${shellWord(name)}`).join("")}`,
+    });
+  }
+  for (const [index, disk] of disks.entries()) {
+    const uuid = disk.encryption_secret_uuid;
+    const twin = uuid && disks.slice(0, index).find((other) => other.encryption_secret_uuid === uuid);
+    if (twin && requests.has(disk.dev)) {
+      throw new LuksmithError("GUEST_CONFIG_INVALID", {
+        what: `cannot start guest ${guest.name}: disks ${twin.dev} and ${disk.dev} name the same key ${uuid}`,
+        hint: "every disk has a key of its own: give one of them another secret UUID",
+      });
+    }
+  }
+}
+
+/**
+ * A volume with a LUKS header of ours whose disk has lost its encryption block: the guest would see ciphertext, take
+ * it for an empty disk and write over it. @throws ENCRYPTION_BLOCK_LOST
+ */
+export function refuseLostBlock(guest: Guest, { disk, key }: PlainDisk): void {
+  if (key?.kind !== "found") return;
+  throw new LuksmithError("ENCRYPTION_BLOCK_LOST", {
+    what: `cannot start guest ${guest.name}: disk ${disk.dev} is encrypted, but its encryption block is gone from the guest's configuration`,
+    why: `${volumeName(disk.volume)} has the LUKS header of key ${key.record.uuid}, and the guest would overwrite it`,
+    hint: `put the block back: luksmith protect ${shellWord(guest.name)} --disk ${disk.dev}`,
+  });
+}
+
+/** @throws whatever is wrong, if the volume of an active key does not have that key's LUKS header */
+export function requireHeaderOf(guest: Guest, fact: AnnotatedDisk): void {
+  const { probe, uuid } = fact;
+  if (probe?.kind === "luks" && probe.header.uuid === uuid) return;
+  throw volumeProblem(guest, fact, probe);
+}
+
+/** Why a disk cannot be used, from what its volume was found to hold. */
+export function volumeProblem(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined): LuksmithError {
+  const volume = volumeName(fact.disk.volume);
+  const start = `cannot start guest ${guest.name}: disk ${fact.disk.dev}`;
+  switch (probe?.kind) {
+    case "absent":
+      return new LuksmithError("VOLUME_NOT_FOUND", {
+        what: `${start} has no volume`,
+        why: `${volume} does not exist`,
+        hint: "check that its storage is mounted",
+      });
+    case "unreadable":
+      return new LuksmithError("VOLUME_UNREADABLE", { what: `${start} cannot be read`, why: probe.reason });
+    case "bad-luks":
+      return new LuksmithError("LUKS_HEADER_INVALID", {
+        what: `${start} has a LUKS header that cannot be used`,
+        why: `${volume}: ${probe.reason}`,
+        hint: "restore the header from a backup; nothing was changed",
+      });
+    case "luks":
+      return new LuksmithError("LUKS_UUID_MISMATCH", {
+        what: `${start} names key ${fact.uuid}, but its volume belongs to another key`,
+        why: `${volume} has LUKS UUID ${probe.header.uuid}`,
+        hint: "check that the disk points at the right volume",
+      });
+    case "data":
+      if (isActive(fact)) return headerGone(start, fact, volume);
+      return new LuksmithError("VOLUME_NOT_EMPTY", {
+        what: `${start} cannot be formatted: it is not empty`,
+        why: `${volume} holds ${probe.signature ?? "data"}`,
+        hint: "only new, empty disks are formatted: move the data to a new disk that is protected first",
+      });
+    case undefined:
+    case "empty":
+    case "allocated":
+      return headerGone(start, fact, volume);
+  }
+}
+
+function isActive({ key }: AnnotatedDisk): boolean {
+  return key.kind === "found" && key.record.state === "active";
+}
+
+function headerGone(start: string, fact: AnnotatedDisk, volume: string): LuksmithError {
+  return new LuksmithError("VOLUME_NOT_FORMATTED", {
+    what: `${start} has lost its LUKS header`,
+    why: `key ${fact.uuid} is in use since ${fact.key.kind === "found" ? fact.key.record.createdAt : "an earlier start"}, but ${volume} has no LUKS header`,
+    hint: "check that the disk points at the right volume, else restore it from a backup; nothing was changed",
+  });
+}

@@ -1,0 +1,36 @@
+import type { KeyRecord } from "../generated/key-record.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { Volume } from "../storage/volume.js";
+
+/**
+ * One thing to do, as data without secrets: it can be printed (`--dry-run`, `luksmith plan`) and compared with a
+ * golden file. The executor knows how to do each and how to undo it.
+ */
+export type Step =
+  /** Makes a passphrase and stores it as a new key. */
+  | { readonly kind: "store-key"; readonly keystore: string; readonly record: KeyRecord }
+  /** Writes the LUKS header if the volume is empty now, and proves that the passphrase opens it. */
+  | { readonly kind: "format"; readonly disk: string; readonly volume: Volume; readonly record: KeyRecord }
+  /** Records that the key is in use: from here on its volume is never formatted again. */
+  | { readonly kind: "activate-key"; readonly keystore: string; readonly record: KeyRecord }
+  /** Writes the encryption blocks into the guest's persistent configuration. */
+  | { readonly kind: "annotate"; readonly blocks: readonly DiskKey[] }
+  /** Gives the host the passphrases that QEMU needs to open the disks. */
+  | { readonly kind: "provide-secrets"; readonly secrets: readonly DiskKey[] }
+  /** Takes them away again. */
+  | { readonly kind: "withdraw-secrets"; readonly secrets: readonly DiskKey[] };
+
+export interface DiskKey {
+  readonly disk: string;
+  readonly uuid: KeyUuid;
+}
+
+/** Stages are done one after the other, the steps of one stage side by side. */
+export interface Plan {
+  readonly stages: readonly (readonly Step[])[];
+}
+
+/** A plan without the stages that have nothing to do. */
+export function planOf(...stages: (readonly Step[])[]): Plan {
+  return { stages: stages.filter((stage) => stage.length > 0) };
+}

@@ -1,0 +1,100 @@
+import { createHash } from "node:crypto";
+import { LuksmithError } from "../error/luksmith-error.js";
+import { PUBLIC_FILE, readGuardedFile } from "../fs/guarded-file.js";
+import { systemErrorOf } from "../fs/system-error.js";
+import type { Profile } from "../generated/settings.js";
+import validate from "../generated/validate-settings.cjs";
+import { problemsOf, settingsInvalid } from "./errors.js";
+import { findSyntaxProblem } from "./json-syntax.js";
+import { SETTINGS_PATH } from "./paths.js";
+import { referenceProblems } from "./references.js";
+import type { EffectiveProfile, EffectiveSettings } from "./settings.js";
+
+const LIMIT = 1024 * 1024;
+
+export interface SettingsFile {
+  readonly settings: EffectiveSettings;
+  /** The file as it is, for whoever edits it; empty if there is none. */
+  readonly text: string;
+  /** SHA-256 of the file's bytes, hexadecimal; of no bytes if there is no file. */
+  readonly digest: string;
+}
+
+/**
+ * The operator's settings; all defaults if there is no file.
+ * @throws SETTINGS_INVALID with everything that is wrong, PERMISSIONS_UNSAFE, SETTINGS_UNREADABLE
+ */
+export function loadSettings(path = SETTINGS_PATH): EffectiveSettings {
+  return readSettings(path).settings;
+}
+
+/** As loadSettings, with what is needed to change them. */
+export function readSettings(path = SETTINGS_PATH): SettingsFile {
+  const bytes = readSettingsBytes(path);
+  const text = bytes === undefined ? "" : decode(bytes, path);
+  const settings =
+    bytes === undefined ? parseSettings('{"version":1}', "no file") : parseSettings(text, path);
+  return { settings, text, digest: digestOf(bytes) };
+}
+
+/** `text`'s settings with the defaults filled in. `origin` is for messages. @throws SETTINGS_INVALID */
+export function parseSettings(text: string, origin: string): EffectiveSettings {
+  if (Buffer.byteLength(text) > LIMIT) {
+    throw settingsInvalid(origin, [{ path: "", sentence: `must not have more than ${LIMIT} bytes` }]);
+  }
+  const value = parseJson(text, origin);
+  const valid = validate(value);
+  const problems = [
+    ...(valid ? [] : (validate.errors ?? []).flatMap(problemsOf)),
+    ...referenceProblems(value),
+  ];
+  if (problems.length > 0) throw settingsInvalid(origin, problems);
+  const filled = value as FilledSettings;
+  const [{ name: keystore }] = filled.keystores;
+  return { ...filled, profiles: filled.profiles.map((profile) => ({ keystore, ...profile })) };
+}
+
+/** What the validator leaves: it has filled in the schema's defaults. */
+type FilledSettings = Omit<EffectiveSettings, "profiles"> & {
+  readonly profiles: readonly (Omit<EffectiveProfile, "keystore"> & Pick<Profile, "keystore">)[];
+};
+
+/** Undefined if there is no file. @throws PERMISSIONS_UNSAFE, SETTINGS_UNREADABLE */
+export function readSettingsBytes(path: string): Buffer | undefined {
+  try {
+    return readGuardedFile(path, PUBLIC_FILE, LIMIT + 1);
+  } catch (thrown) {
+    const failure = systemErrorOf(thrown);
+    if (failure === undefined) throw thrown;
+    throw new LuksmithError("SETTINGS_UNREADABLE", {
+      what: `cannot read the settings in ${path}`,
+      why: failure.text,
+      hint: "run luksmith as root",
+      cause: thrown,
+    });
+  }
+}
+
+export function digestOf(bytes: Uint8Array | undefined): string {
+  return createHash("sha256")
+    .update(bytes ?? "")
+    .digest("hex");
+}
+
+function parseJson(text: string, origin: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    const problem = findSyntaxProblem(text);
+    const place = problem === undefined ? "" : `line ${problem.line}, column ${problem.column}`;
+    throw settingsInvalid(origin, [{ path: place, sentence: problem?.sentence ?? "is not JSON" }]);
+  }
+}
+
+function decode(bytes: Buffer, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw settingsInvalid(path, [{ path: "", sentence: "must be UTF-8 text" }]);
+  }
+}

@@ -1,0 +1,32 @@
+import { LuksmithError } from "../error/luksmith-error.js";
+import type { Profile, Rule, Settings } from "../generated/settings.js";
+import type { KeystoreSettings } from "../keystore/index.js";
+
+/** The settings as the code uses them: every default of the schema filled in. */
+export interface EffectiveSettings extends Required<Omit<Settings, "keystores" | "profiles" | "rules">> {
+  readonly keystores: readonly [KeystoreSettings, ...KeystoreSettings[]];
+  readonly profiles: readonly EffectiveProfile[];
+  readonly rules: readonly EffectiveRule[];
+}
+
+/** `keystore` is the first keystore where the profile names none. */
+export type EffectiveProfile = Required<Profile>;
+
+/** What a rule does not name (guest, tag, storage, profile) stays undefined: it has no say about it. */
+export type EffectiveRule = Rule & Required<Pick<Rule, "name" | "encrypt">>;
+
+/** The profile for whoever asks for none; checkSettings makes sure that it exists. */
+export const DEFAULT_PROFILE = "default";
+
+/** @throws PROFILE_UNKNOWN, naming the known ones */
+export function profileNamed(
+  { profiles }: Pick<EffectiveSettings, "profiles">,
+  name: string,
+): EffectiveProfile {
+  const profile = profiles.find((candidate) => candidate.name === name);
+  if (profile !== undefined) return profile;
+  throw new LuksmithError("PROFILE_UNKNOWN", {
+    what: `there is no profile ${name}`,
+    hint: `the settings have: ${profiles.map((known) => known.name).join(", ")}`,
+  });
+}

@@ -1,0 +1,107 @@
+import { open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { LuksFormatter } from "../encryption/luks-formatter.js";
+import type { LuksHeader } from "../encryption/luks-header.js";
+import type { CommandRunner } from "../exec/command-runner.js";
+import { systemErrorOf } from "../fs/system-error.js";
+import { tryContainer } from "./qcow2-container.js";
+import { Qcow2Creator } from "./qcow2-create.js";
+import type { Qcow2Header } from "./qcow2-header.js";
+import { probeQcow2 } from "./qcow2-probe.js";
+import type { FormatRequest } from "./storage-backend.js";
+import { formatRefused, passphraseRejected, volumeReplaced, volumeUnwritable } from "./volume-error.js";
+import { VolumeFile } from "./volume-file.js";
+import type { VolumeLocks } from "./volume-lock.js";
+
+/**
+ * Formats qcow2 image files: makes an encrypted image beside the empty one, has QEMU prove it, and renames it over.
+ * All that a kill leaves of our work is a temporary file named after the key, which the next call removes.
+ */
+export class Qcow2Format {
+  private readonly creator: Qcow2Creator;
+
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly formatter: LuksFormatter,
+    private readonly locks: VolumeLocks,
+  ) {
+    this.creator = new Qcow2Creator(runner, formatter);
+  }
+
+  /** `StorageBackend.createEncrypted` for the file at `path`; where this is a symbolic link, the link stays. */
+  async run(path: string, request: FormatRequest): Promise<LuksHeader> {
+    const real = await realPath(path);
+    // the directory's entry and not the inode: this is what is replaced
+    const { dev, ino } = await stat(dirname(real), { bigint: true });
+    return await this.locks.hold(`entry ${dev}:${ino}/${basename(real)}`, () => this.format(real, request));
+  }
+
+  private async format(path: string, request: FormatRequest): Promise<LuksHeader> {
+    const { uuid, passphrase } = request;
+    // not named after the image, whose name may have all the length that a file system allows
+    const temporary = join(dirname(path), `.luksmith-${uuid}.tmp`);
+    await rm(temporary, { force: true });
+
+    await using file = await VolumeFile.open(path, "read");
+    const probe = await probeQcow2(this.runner, file, "read", "exclusive");
+    if (probe.kind === "luks" && probe.header.uuid === uuid) {
+      const answer = await tryContainer(this.formatter, file, probe, passphrase);
+      if (answer === "rejected") throw passphraseRejected(path);
+      return probe.header;
+    }
+    if (probe.kind !== "empty") throw formatRefused(path, probe);
+    try {
+      const header = await this.createBeside(file, temporary, probe.image, request);
+      await this.replace(file, temporary);
+      return header;
+    } catch (thrown) {
+      await rm(temporary, { force: true });
+      throw thrown;
+    }
+  }
+
+  private async createBeside(
+    original: VolumeFile,
+    temporary: string,
+    image: Qcow2Header,
+    request: FormatRequest,
+  ): Promise<LuksHeader> {
+    await using target = await VolumeFile.create(temporary, original.name);
+    const header = await this.creator.create(target, image, request);
+    await this.runner.run({
+      tool: "cp",
+      // Node knows no extended attributes and no access control lists
+      args: [
+        "--attributes-only",
+        "--preserve=mode,ownership,xattr",
+        "--",
+        "/proc/self/fd/3",
+        "/proc/self/fd/4",
+      ],
+      fds: [original.fd, target.fd],
+    });
+    await target.sync();
+    return header;
+  }
+
+  private async replace(original: VolumeFile, temporary: string): Promise<void> {
+    // making the image took its time
+    const probe = await probeQcow2(this.runner, original, "read", "exclusive");
+    if (probe.kind !== "empty") throw formatRefused(original.name, probe);
+    if (!(await original.isInPlace())) throw volumeReplaced(original.name);
+    try {
+      await rename(temporary, original.path);
+      await using directory = await open(dirname(original.path), "r");
+      await directory.sync();
+    } catch (thrown) {
+      const error = systemErrorOf(thrown);
+      throw error === undefined ? thrown : volumeUnwritable(original.name, error.text);
+    }
+  }
+}
+
+/** @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
+async function realPath(path: string): Promise<string> {
+  await using file = await VolumeFile.open(path, "read");
+  return file.path;
+}

@@ -1,0 +1,38 @@
+import { LUKS_HEADER_BLOCK, readLuksHeader } from "../encryption/luks-header.js";
+import type { CommandRunner } from "../exec/command-runner.js";
+import { allocationMap } from "./allocation-map.js";
+import { signatureOf } from "./signature.js";
+import type { Probe, ProbeDepth } from "./storage-backend.js";
+import type { VolumeFile } from "./volume-file.js";
+import { isZero, readsAsZero } from "./zero.js";
+
+/** What a raw image file holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
+export async function probeRaw(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
+  const start = await file.read(0, LUKS_HEADER_BLOCK);
+  const luks = readLuksHeader(start);
+  switch (luks.kind) {
+    case "luks":
+      if (luks.header.payloadOffset < file.size) return luks;
+      return { kind: "bad-luks", reason: "the volume ends before the payload of its LUKS header" };
+    case "bad":
+      return { kind: "bad-luks", reason: luks.reason };
+    case "none":
+      return isZero(start) ? probeRest(runner, file, depth) : data(runner, file, depth);
+  }
+}
+
+/** Of a volume whose first block is zero. */
+async function probeRest(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
+  if (depth === "header") return { kind: "allocated" };
+  const allocation = await allocationMap(runner, file, { format: "raw", size: file.size, sharing: "shared" });
+  if (allocation.length === 0) return { kind: "empty" };
+  if (depth === "read") {
+    return (await readsAsZero(file, allocation)) ? { kind: "empty" } : data(runner, file, depth);
+  }
+  const signature = await signatureOf(runner, file);
+  return signature === undefined ? { kind: "allocated" } : { kind: "data", signature };
+}
+
+async function data(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
+  return { kind: "data", signature: depth === "header" ? undefined : await signatureOf(runner, file) };
+}

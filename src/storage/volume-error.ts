@@ -1,0 +1,102 @@
+import type { LuksHeader } from "../encryption/luks-header.js";
+import { LuksmithError } from "../error/luksmith-error.js";
+import type { Probe } from "./storage-backend.js";
+
+export function volumeAbsent(path: string): LuksmithError {
+  return new LuksmithError("VOLUME_NOT_FOUND", {
+    what: `volume ${path} does not exist`,
+    hint: "check that its storage is mounted",
+  });
+}
+
+export function volumeUnreadable(path: string, why: string): LuksmithError {
+  return new LuksmithError("VOLUME_UNREADABLE", { what: `cannot read volume ${path}`, why });
+}
+
+export function volumeUnwritable(path: string, why: string): LuksmithError {
+  return new LuksmithError("VOLUME_WRITE_FAILED", {
+    what: `cannot format volume ${path}`,
+    why,
+    hint: "put this right and try again: what was written is taken back, or mended by the next try",
+  });
+}
+
+export function volumeTooSmall(path: string, size: number, { payloadOffset }: LuksHeader): LuksmithError {
+  return new LuksmithError("VOLUME_TOO_SMALL", {
+    what: `cannot format volume ${path}`,
+    why: `it has ${size} bytes, and the LUKS header alone takes ${payloadOffset}`,
+    hint: "make the volume larger",
+  });
+}
+
+export function volumeBusy(path: string): LuksmithError {
+  return new LuksmithError("VOLUME_BUSY", {
+    what: `cannot format volume ${path}`,
+    why: "a QEMU process has it open for writing",
+    hint: "stop the guest or the block job that uses it",
+  });
+}
+
+/** Another file took the place of the one that was worked on, which is as it was. */
+export function volumeReplaced(path: string): LuksmithError {
+  return new LuksmithError("VOLUME_NOT_FOUND", {
+    what: `cannot format volume ${path}`,
+    why: "it was moved, deleted or replaced meanwhile",
+  });
+}
+
+export function passphraseRejected(path: string): LuksmithError {
+  return new LuksmithError("PASSPHRASE_REJECTED", {
+    what: `no keyslot of volume ${path} opens with the passphrase of its key`,
+    hint: "its LUKS header was changed after the key was stored: restore the header from a backup",
+  });
+}
+
+/** Why a volume that holds something must not be formatted. */
+export function formatRefused(path: string, probe: Exclude<Probe, { kind: "empty" }>): LuksmithError {
+  const what = `cannot format volume ${path}`;
+  const hint = "move the data to another volume, or give the guest a new one";
+  switch (probe.kind) {
+    case "absent":
+      return volumeAbsent(path);
+    case "unreadable":
+      return volumeUnreadable(path, probe.reason);
+    case "luks":
+      return new LuksmithError("LUKS_UUID_MISMATCH", {
+        what,
+        why: `it has the LUKS header of another key already: ${probe.header.uuid}`,
+        hint: "find out who uses that key before you give the volume to this guest",
+      });
+    case "bad-luks":
+      return new LuksmithError("VOLUME_NOT_EMPTY", { what, why: `it is not empty: ${probe.reason}`, hint });
+    case "data":
+      return new LuksmithError("VOLUME_NOT_EMPTY", {
+        what,
+        why: `it holds ${probe.signature ?? "data"}`,
+        hint,
+      });
+    case "allocated":
+      return new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", { what, why: "it was not read to its end", hint });
+  }
+}
+
+/** Why a passphrase cannot be tested on a volume that has no good LUKS header. */
+export function notFormatted(path: string, probe: Exclude<Probe, { kind: "luks" }>): LuksmithError {
+  const what = `cannot open volume ${path}`;
+  switch (probe.kind) {
+    case "absent":
+      return volumeAbsent(path);
+    case "unreadable":
+      return volumeUnreadable(path, probe.reason);
+    case "bad-luks":
+      return new LuksmithError("LUKS_HEADER_INVALID", {
+        what,
+        why: probe.reason,
+        hint: "restore its LUKS header from a backup",
+      });
+    case "empty":
+    case "allocated":
+    case "data":
+      return new LuksmithError("VOLUME_NOT_FORMATTED", { what, why: "it has no LUKS header" });
+  }
+}

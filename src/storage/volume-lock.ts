@@ -1,0 +1,54 @@
+import { createHash } from "node:crypto";
+import { closeSync, constants, mkdirSync, openSync } from "node:fs";
+import { LuksmithError } from "../error/luksmith-error.js";
+import type { CommandRunner } from "../exec/command-runner.js";
+
+/** Exit code that we choose for flock to say that the time is over. */
+const TIME_IS_OVER = 75;
+
+/**
+ * Exclusive locks, one for each volume, between all processes of this host. flock(2) belongs to the open file
+ * description: flock(1) takes it on the descriptor that we lend to it, and it lasts for as long as ours is open.
+ * So the kernel releases it whatever way this process ends.
+ */
+export class VolumeLocks {
+  /**
+   * @param directory is made if it is missing; a lock's empty file stays there, since removing it would let two hold it
+   * @param patience seconds to wait for another holder
+   */
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly directory = "/run/luksmith/lock",
+    private readonly patience = 60,
+  ) {}
+
+  /** Does `work` under the lock of `identity`, the same text for whoever means the same bytes. @throws LOCK_TIMEOUT */
+  async hold<T>(identity: string, work: () => Promise<T>): Promise<T> {
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    const name = createHash("sha256").update(identity).digest("hex");
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
+    const fd = openSync(`${this.directory}/${name}`, flags, 0o600);
+    try {
+      await this.lock(fd);
+      return await work();
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  private async lock(fd: number): Promise<void> {
+    const { exitCode } = await this.runner.run({
+      tool: "flock",
+      args: ["-x", "-w", String(this.patience), "-E", String(TIME_IS_OVER), "3"],
+      fds: [fd],
+      answers: [TIME_IS_OVER],
+      timeout: this.patience * 1000 + 10_000,
+    });
+    if (exitCode === 0) return;
+    throw new LuksmithError("LOCK_TIMEOUT", {
+      what: "another luksmith process is working on the same volume",
+      why: `it did not finish within ${this.patience} s`,
+      hint: "try again when it has finished",
+    });
+  }
+}

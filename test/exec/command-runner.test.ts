@@ -1,0 +1,156 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { LuksmithError } from "../../src/error/luksmith-error.js";
+import { type Command, ExecaCommandRunner } from "../../src/exec/command-runner.js";
+import { secretFile } from "../../src/secret/secret-file.js";
+import { Secret } from "../../src/secret/secret.js";
+
+const runner = new ExecaCommandRunner();
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "luksmith-test-"));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+/** flock(1) becomes any program, which makes it the tool for asking what a child gets. */
+function shell(script: string, command: Partial<Command> = {}) {
+  return runner.run({ tool: "flock", args: ["--no-fork", directory, "sh", "-c", script], ...command });
+}
+
+async function failureOf(run: Promise<unknown>): Promise<LuksmithError> {
+  const thrown = await run.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (thrown instanceof LuksmithError) return thrown;
+  throw new Error(`expected a LuksmithError, got ${inspect(thrown)}`);
+}
+
+describe("a child", () => {
+  test("answers with its exit code, stdout and stderr as they are", async () => {
+    expect(await shell("echo out; echo err >&2")).toEqual({ exitCode: 0, stdout: "out\n", stderr: "err\n" });
+  });
+
+  test("gets each argument as it is, without a shell between", async () => {
+    const argument = "a b;$(touch /tmp/x) 'q' \"d\" *\n";
+    const { stdout } = await runner.run({ tool: "flock", args: [directory, "printf", "%s", argument] });
+
+    expect(stdout).toBe(argument);
+  });
+
+  test("has no variable of ours in its environment", async () => {
+    process.env["LUKSMITH_TEST"] = "x";
+    const { stdout } = await shell("exec /usr/bin/env");
+    delete process.env["LUKSMITH_TEST"];
+
+    // the shell adds PWD itself
+    expect(stdout.trim().split("\n").sort()).toEqual([
+      "LC_ALL=C",
+      "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+      "PWD=/",
+    ]);
+  });
+
+  test("runs in / and so keeps no mount busy", async () => {
+    expect((await shell("pwd")).stdout).toBe("/\n");
+  });
+
+  test("has an empty standard input, unless it is given one", async () => {
+    expect((await shell("cat; echo end")).stdout).toBe("end\n");
+    expect((await shell("cat; echo end", { input: "text " })).stdout).toBe("text end\n");
+    expect((await shell("cat; echo end", { input: Buffer.from("bytes ") })).stdout).toBe("bytes end\n");
+  });
+
+  test("may leave its input unread", async () => {
+    expect((await shell("exit 0", { input: Buffer.alloc(1 << 20) })).exitCode).toBe(0);
+  });
+
+  test("reads the given descriptors as its 3, 4, …", async () => {
+    const [first, second] = [Secret.own(Buffer.from("first ")), Secret.own(Buffer.from("second"))];
+    using a = secretFile(first);
+    using b = secretFile(second);
+    const { stdout } = await shell("cat /proc/self/fd/3 /proc/self/fd/4", { fds: [a.fd, b.fd] });
+
+    expect(stdout).toBe("first second");
+  });
+});
+
+describe("an exit code", () => {
+  test("that the caller called an answer is no failure", async () => {
+    expect(await shell("echo no >&2; exit 4", { answers: [1, 4] })).toEqual({
+      exitCode: 4,
+      stdout: "",
+      stderr: "no\n",
+    });
+  });
+
+  test("that nobody expected is TOOL_FAILED with the last line of stderr", async () => {
+    const { code, message, why } = await failureOf(
+      shell("echo first >&2; echo ' last ' >&2; echo out; exit 3"),
+    );
+
+    expect({ code, message, why }).toEqual({ code: "TOOL_FAILED", message: "flock failed", why: "last" });
+  });
+
+  test("is told where the tool said nothing", async () => {
+    expect((await failureOf(shell("exit 3"))).why).toBe("exit code 3");
+    expect((await failureOf(shell("kill -TERM $$"))).why).toBe("killed by SIGTERM");
+  });
+
+  test("of a real tool fails the same way", async () => {
+    const volume = join(directory, "not-luks");
+    writeFileSync(volume, "x".repeat(4096));
+    const isLuks: Command = { tool: "cryptsetup", args: ["isLuks", "--", volume] };
+
+    expect((await failureOf(runner.run(isLuks))).code).toBe("TOOL_FAILED");
+    expect((await runner.run({ ...isLuks, answers: [1] })).exitCode).toBe(1);
+    expect(readFileSync(volume, "utf8")).toBe("x".repeat(4096));
+  });
+});
+
+test("a program that cannot be started is TOOL_FAILED with the reason", async () => {
+  // longer than Linux allows for one argument (execve(2), MAX_ARG_STRLEN)
+  const { code, why } = await failureOf(runner.run({ tool: "blkid", args: ["x".repeat(1 << 18)] }));
+
+  expect({ code, why }).toEqual({ code: "TOOL_FAILED", why: "it could not be started: E2BIG" });
+});
+
+describe("a timeout", () => {
+  const readPid = () => Number(readFileSync(join(directory, "pid"), "utf8"));
+
+  test("kills the child and is TOOL_TIMEOUT", async () => {
+    const { code } = await failureOf(shell(`echo $$ >${directory}/pid; exec sleep 600`, { timeout: 1000 }));
+
+    expect(code).toBe("TOOL_TIMEOUT");
+    expect(() => process.kill(readPid(), 0)).toThrow("ESRCH");
+  });
+
+  test("does not wait for what the child left running with its pipes", async () => {
+    const { code } = await failureOf(shell(`sleep 600 & echo $! >${directory}/pid; wait`, { timeout: 1000 }));
+
+    expect(code).toBe("TOOL_TIMEOUT");
+    process.kill(readPid(), "SIGKILL");
+  });
+});
+
+describe("an error", () => {
+  test("never shows a live secret that the tool repeated", async () => {
+    const passphrase = Secret.own(Buffer.from("correct horse battery staple"));
+    const missing = join(directory, "correct horse battery staple");
+    const error = await failureOf(runner.run({ tool: "qemu-img", args: ["info", "--", missing] }));
+    passphrase.dispose();
+
+    expect(error.why).toContain("[redacted]");
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("horse battery");
+  });
+
+  test("never shows the input", async () => {
+    const error = await failureOf(shell("cat >/dev/null; exit 1", { input: "correct horse battery staple" }));
+
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("horse battery");
+  });
+});

@@ -1,0 +1,128 @@
+import { cpSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, describe, expect, it } from "vitest";
+import { bundle, type Call, type Outcome, trace } from "../../fs/strace.js";
+import { temporaryDirectory, treeOf } from "../../fs/tree.js";
+import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
+import { fileKeystore } from "./file-keystore.fixture.js";
+
+const EARLIER = sampleRecord();
+const SUBJECT = sampleRecord();
+
+interface Case {
+  readonly name: string;
+  readonly operation: "store" | "activate";
+  /** What the keystore holds before. */
+  readonly before: readonly (typeof EARLIER)[];
+}
+
+const CASES: readonly Case[] = [
+  { name: "the first store", operation: "store", before: [] },
+  { name: "a later store", operation: "store", before: [EARLIER] },
+  { name: "an update", operation: "activate", before: [EARLIER, SUBJECT] },
+];
+
+describe.each(CASES)("file keystore: $name", ({ operation, before }) => {
+  let directory: string;
+  let driver: string;
+  let runs: number;
+
+  beforeEach(async () => {
+    directory = temporaryDirectory();
+    driver = await bundle(new URL("driver.ts", import.meta.url).pathname, directory);
+    mkdirSync(join(directory, "0"));
+    for (const record of before)
+      await storeText(fileKeystore(join(directory, "0/keystore")), record, textOf(record));
+    runs = 0;
+  });
+
+  it("leaves every key whole or absent, whatever call it is killed at", async () => {
+    const { calls } = await run();
+    expect(calls.length).toBeGreaterThan(10);
+    for (const [index, call] of calls.entries()) {
+      const { signal, calls: made } = await run({ ...call, effect: "signal=KILL" });
+      expect([call, signal]).toEqual([call, "SIGKILL"]);
+      expect(made).toEqual(calls.slice(0, index + 1));
+      await expectWholeOrAbsent(call);
+    }
+  });
+
+  it.each(["EIO", "ENOSPC"])(
+    "leaves every key whole or absent, whatever call fails with %s",
+    async (errno) => {
+      const { calls } = await run();
+      for (const call of calls) {
+        const { stdout } = await run({ ...call, effect: "error=EIO" });
+        expect([call, stdout]).toEqual([
+          call,
+          expect.stringMatching(/^(done|KEYSTORE_WRITE_FAILED|KEYSTORE_UNAVAILABLE)$/),
+        ]);
+        const state = await expectWholeOrAbsent(call);
+        if (stdout === "done")
+          expect([call, state]).toEqual([call, operation === "store" ? "pending" : "active"]);
+        if (stdout !== "done" && operation === "store") expect([call, state]).toEqual([call, "absent"]);
+      }
+    },
+  );
+
+  /** The operation on a fresh copy of the keystore. */
+  async function run(fault?: Call & { readonly effect: string }): Promise<Outcome> {
+    runs += 1;
+    cpSync(join(directory, "0"), join(directory, String(runs)), { recursive: true });
+    const argv = [driver, operation, keystoreDirectory(), SUBJECT.uuid, textOf(SUBJECT)];
+    const watched = join(directory, String(runs));
+    return trace(argv, { watched, log: join(directory, "log"), ...(fault === undefined ? {} : { fault }) });
+  }
+
+  async function expectWholeOrAbsent(call: Call): Promise<string> {
+    const keystore = fileKeystore(keystoreDirectory());
+    const kept = operation === "store" ? before : [...before, SUBJECT];
+    const found = await passphraseIn(keystore, SUBJECT);
+    for (const record of kept)
+      expect([call, await passphraseIn(keystore, record)]).toEqual([call, Buffer.from(textOf(record))]);
+    if (found !== undefined) expect([call, found]).toEqual([call, Buffer.from(textOf(SUBJECT))]);
+    const next = sampleRecord();
+    await storeText(keystore, next, "next");
+    expect(await passphraseIn(keystore, next)).toEqual(Buffer.from("next"));
+    const records = await keystore.list();
+    expect(Object.keys(treeOf(keystoreDirectory())).sort()).toEqual(
+      ["master-key.json", "records", ...records.map(({ uuid }) => `records/${uuid}.json`)].sort(),
+    );
+    return records.find(({ uuid }) => uuid === SUBJECT.uuid)?.state ?? "absent";
+  }
+
+  function keystoreDirectory(): string {
+    return join(directory, String(runs), "keystore");
+  }
+});
+
+describe("file keystore: processes at once", () => {
+  it("go on with one master key when they make it at the same time", async () => {
+    const directory = temporaryDirectory();
+    const driver = await bundle(new URL("driver.ts", import.meta.url).pathname, directory);
+    const keystoreDirectory = join(directory, "keystore");
+    const records = [sampleRecord(), sampleRecord(), sampleRecord()];
+    const outcomes = await Promise.all(
+      records.map((record, index) =>
+        trace([driver, "store", keystoreDirectory, record.uuid, textOf(record)], {
+          watched: keystoreDirectory,
+          log: join(directory, `log${index}`),
+          // each has its own master key ready before any of them has named it
+          fault: { name: "link", n: 1, effect: "delay_enter=400000" },
+        }),
+      ),
+    );
+    expect(outcomes.map(({ stdout }) => stdout)).toEqual(["done", "done", "done"]);
+    const logs = records.map((_, index) => readFileSync(join(directory, `log${index}`), "utf8"));
+    expect(logs.filter((log) => /link\(.*master-key.json"\) = -1 EEXIST/.test(log))).toHaveLength(2);
+    for (const record of records) {
+      expect(await passphraseIn(fileKeystore(keystoreDirectory), record)).toEqual(
+        Buffer.from(textOf(record)),
+      );
+    }
+  });
+});
+
+function textOf({ uuid }: { readonly uuid: string }): string {
+  return `passphrase of ${uuid}`;
+}

@@ -1,0 +1,107 @@
+import { describe, expect, it } from "vitest";
+import { LuksmithError } from "../../src/error/luksmith-error.js";
+import { keyUuidOf } from "../../src/keystore/key-record.js";
+import { newKeyUuid } from "../../src/keystore/key-uuid.js";
+import { Keyring } from "../../src/keystore/keyring.js";
+import type { Keystore } from "../../src/keystore/keystore.js";
+import { temporaryDirectory } from "../fs/tree.js";
+import { FileKeystore } from "../../src/keystore/file/file-keystore.js";
+import { sampleRecord, storeText } from "./sample-key.js";
+
+/** A keyring of file keystores; those named `down…` do not answer, those named `broken…` cannot even be made. */
+function keyringOf(...names: string[]) {
+  const asked: string[] = [];
+  const made: string[] = [];
+  const keyring = new Keyring(
+    names.map((name) => ({
+      name,
+      make: () => {
+        made.push(name);
+        if (name.startsWith("broken")) throw unavailable(name);
+        const keystore = new FileKeystore({ name, type: "file", directory: temporaryDirectory() });
+        const fetch: Keystore["fetch"] = async (uuid) => {
+          asked.push(name);
+          if (name.startsWith("down")) throw unavailable(name);
+          return FileKeystore.prototype.fetch.call(keystore, uuid);
+        };
+        return Object.assign(keystore, { fetch });
+      },
+    })),
+  );
+  return { keyring, asked, made };
+}
+
+function unavailable(name: string): LuksmithError {
+  return new LuksmithError("KEYSTORE_UNAVAILABLE", { what: `keystore ${name} does not answer` });
+}
+
+describe("keyring", () => {
+  it("makes a keystore when it is first needed, once", () => {
+    const { keyring, made } = keyringOf("a", "b", "broken");
+    expect(made).toEqual([]);
+    expect(keyring.get("b").name).toBe("b");
+    expect(keyring.get("b")).toBe(keyring.get("b"));
+    expect(made).toEqual(["b"]);
+  });
+
+  it("has all keystores in the order of the settings", () => {
+    const { keyring, made } = keyringOf("b", "a");
+    expect(keyring.all().map(({ name }) => name)).toEqual(["b", "a"]);
+    expect(keyring.all()[1]).toBe(keyring.get("a"));
+    expect(made).toEqual(["b", "a"]);
+  });
+
+  it("names the known keystores when it is asked for another", () => {
+    const { keyring } = keyringOf("a", "b");
+    expect(() => keyring.get("c")).toThrow(
+      expect.objectContaining({ code: "KEYSTORE_UNKNOWN", hint: expect.stringContaining("a, b") as string }),
+    );
+  });
+
+  it("locates a key, and asks no further keystore", async () => {
+    const { keyring, asked } = keyringOf("a", "b", "down");
+    const record = sampleRecord();
+    await storeText(keyring.get("b"), record, "passphrase");
+    const location = await keyring.locate(keyUuidOf(record));
+    expect(location).toMatchObject({ kind: "found", keystore: { name: "b" }, key: { record } });
+    expect(asked).toEqual(["a", "b"]);
+  });
+
+  it("asks the preferred keystore first, whose key holds", async () => {
+    const { keyring, asked } = keyringOf("a", "b");
+    const record = sampleRecord();
+    await storeText(keyring.get("a"), record, "of a");
+    await storeText(keyring.get("b"), record, "of b");
+    const location = await keyring.locate(keyUuidOf(record), "b");
+    expect(location).toMatchObject({ kind: "found", keystore: { name: "b" } });
+    expect(asked).toEqual(["b"]);
+  });
+
+  it("finds a key behind a keystore that is down", async () => {
+    const { keyring } = keyringOf("down", "broken", "b");
+    const record = sampleRecord();
+    await storeText(keyring.get("b"), record, "passphrase");
+    expect(await keyring.locate(keyUuidOf(record))).toMatchObject({ kind: "found", keystore: { name: "b" } });
+  });
+
+  it("says unknown only when every keystore has answered", async () => {
+    expect(await keyringOf("a", "b").keyring.locate(newKeyUuid())).toEqual({ kind: "unknown" });
+    for (const names of [
+      ["a", "down"],
+      ["down", "a"],
+      ["a", "broken"],
+    ]) {
+      expect(await keyringOf(...names).keyring.locate(newKeyUuid())).toMatchObject({
+        kind: "unavailable",
+        error: { code: "KEYSTORE_UNAVAILABLE" },
+      });
+    }
+  });
+
+  it("reports the first error, that of the preferred keystore", async () => {
+    const { keyring } = keyringOf("down-a", "down-b");
+    expect(await keyring.locate(newKeyUuid(), "down-b")).toMatchObject({
+      error: { message: "keystore down-b does not answer" },
+    });
+  });
+});

@@ -1,0 +1,13 @@
+import { closingLine, exitCode, sum, type Tally } from "./tally.js";
+
+/** Ends `check` and `lab`: the closing line on stdout, and the exit code. */
+export function close(tallies: readonly Tally[]): void {
+  const total = sum(tallies);
+  if (total.skipped > 0) {
+    process.stderr.write(
+      "error: some tests were skipped\ncause: as root on Debian every test can run\nhint: a test that cannot run must fail\n",
+    );
+  }
+  process.stdout.write(`${closingLine(total)}\n`);
+  process.exitCode = exitCode(total);
+}

@@ -1,0 +1,57 @@
+#!/bin/sh
+# Usage: libvirt-namespace.sh DIR, as init of new mount, PID and UTS namespaces. Makes private every directory that
+# libvirt and Luksmith use, prints the PID that nsenter takes, and lives until its standard input ends. Its death
+# ends every process and mount of the namespace, so nothing outlives a test that was killed.
+set -eu
+dir=$1
+# a background job gets /dev/null as fd 0, and the last line needs the real one
+exec 3<&0 </dev/null
+
+# this /proc is still the one outside, and so is the PID that it shows
+read -r pid _ </proc/self/stat
+mount -t proc proc /proc
+
+# a whole new /run hides D-Bus too: libvirtd would register its guests with the host's systemd-machined
+mount -t tmpfs -o mode=0755 tmpfs /run
+# overlays, so that a directory that the host lacks can be made
+for tree in /etc /var/lib /var/cache /var/log; do
+  layer=/run/.layers$tree
+  mkdir -p "$layer/upper" "$layer/work"
+  mount -t overlay -o "lowerdir=$tree,upperdir=$layer/upper,workdir=$layer/work" overlay "$tree"
+done
+for private in /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt \
+  /etc/luksmith /var/lib/luksmith /var/log/luksmith; do
+  mkdir -p "$private"
+  mount -t tmpfs -o mode=0755 tmpfs "$private"
+done
+
+hostname "$(basename "$dir")"
+# libvirtd looks this user up even where guests run as root
+grep -q '^libvirt-qemu:' /etc/group || echo 'libvirt-qemu:x:64055:' >>/etc/group
+grep -q '^libvirt-qemu:' /etc/passwd ||
+  echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin' >>/etc/passwd
+cat >/etc/libvirt/libvirtd.conf <<END
+listen_tls = 0
+listen_tcp = 0
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_group = "root"
+unix_sock_rw_perms = "0700"
+host_uuid = "$(cat /proc/sys/kernel/random/uuid)"
+log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
+END
+cat >/etc/libvirt/qemu.conf <<END
+user = "root"
+group = "root"
+security_driver = "none"
+security_default_confined = 0
+namespaces = [ ]
+cgroup_controllers = [ ]
+remember_owner = 0
+stdio_handler = "file"
+END
+
+echo "$pid"
+# waiting also reaps the guests that libvirtd leaves to init: a zombie would look alive to it
+cat <&3 >/dev/null &
+wait $!

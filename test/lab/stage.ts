@@ -1,0 +1,71 @@
+import { spawn } from "node:child_process";
+import { FAILED, PASSED, type Tally } from "./tally.js";
+
+export interface Ended {
+  readonly exitCode: number;
+  readonly stdout: string;
+}
+
+export interface Stage {
+  readonly title: string;
+  readonly command: readonly [string, ...string[]];
+  /** How the end counts, where it is more than one passed or failed. What it throws is a failure, and is shown. */
+  readonly count?: (ended: Ended) => Tally | Promise<Tally>;
+}
+
+/**
+ * Runs a stage: its title on stderr when it starts, its result and duration when it ends, all its output if it
+ * fails. `.ci/prepare` prints the same lines while there is no TypeScript yet.
+ */
+export async function runStage({ title, command, count = asOne }: Stage): Promise<Tally> {
+  const started = performance.now();
+  process.stderr.write(title.padEnd(40));
+  const { output, ...ended } = await run(command);
+  let tally = FAILED;
+  let complaint = "";
+  try {
+    tally = await count(ended);
+  } catch (thrown) {
+    complaint = `${thrown instanceof Error ? thrown.message : String(thrown)}\n`;
+  }
+  const result = tally.failed === 0 ? "ok" : "FAILED";
+  const seconds = Math.round((performance.now() - started) / 1000);
+  const tests = tally.passed > 1 ? `   ${tally.passed} passed` : "";
+  process.stderr.write(`${result.padEnd(7)}${String(seconds).padStart(5)} s${tests}\n`);
+  if (tally.failed > 0) process.stderr.write(`${output}${complaint}`);
+  return tally;
+}
+
+function asOne({ exitCode }: Ended): Tally {
+  return exitCode === 0 ? PASSED : FAILED;
+}
+
+/** Who stops us stops the stage as well, and lets it clean up. */
+const STOPPING = ["SIGINT", "SIGTERM"] as const;
+
+function run([program, ...args]: Stage["command"]): Promise<Ended & { readonly output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const stdout: Buffer[] = [];
+    const output: Buffer[] = [];
+    child.stdout.on("data", (data: Buffer) => {
+      stdout.push(data);
+      output.push(data);
+    });
+    child.stderr.on("data", (data: Buffer) => output.push(data));
+    const stop = (signal: NodeJS.Signals) => {
+      child.kill(signal);
+      child.once("close", () => process.kill(process.pid, signal));
+    };
+    for (const signal of STOPPING) process.once(signal, stop);
+    child.once("error", reject);
+    child.once("close", (code) => {
+      for (const signal of STOPPING) process.removeListener(signal, stop);
+      resolve({
+        exitCode: code ?? 1,
+        stdout: Buffer.concat(stdout).toString(),
+        output: Buffer.concat(output).toString(),
+      });
+    });
+  });
+}

@@ -1,0 +1,144 @@
+import { describe, expect, it } from "vitest";
+import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type { DiskFacts } from "../../src/plan/facts.js";
+import { planPreStart } from "../../src/plan/plan-pre-start.js";
+import { planProvide, planReconnect } from "../../src/plan/plan-provide.js";
+import { renderStep } from "../../src/plan/render.js";
+import type { Plan } from "../../src/plan/step.js";
+import { guestWith, header, known, NOW, plain, record, request, unknown, uuid } from "./builders.js";
+
+const GUEST = guestWith();
+
+function planFor(...facts: DiskFacts[]): Plan {
+  return planPreStart(GUEST, facts, NOW);
+}
+
+function refusal(...facts: DiskFacts[]): LuksmithError {
+  try {
+    planFor(...facts);
+  } catch (thrown) {
+    if (thrown instanceof LuksmithError) return thrown;
+    throw thrown;
+  }
+  throw new Error("nothing was refused");
+}
+
+/** The plan as a person reads it, stages apart. */
+function text(plan: Plan): string {
+  return plan.stages.map((stage) => stage.map(renderStep).join("\n")).join("\n--\n") + "\n";
+}
+
+const luks = (n: number) => ({ kind: "luks", header: header(n) }) as const;
+
+describe("what a start does", () => {
+  it("leaves a guest alone that nobody asks for", () => {
+    expect(planFor(plain("vda"), plain("vdb")).stages).toEqual([]);
+  });
+
+  it("provides the passphrases of active disks in one step", async () => {
+    const plan = planFor(known("vda", 1, "active", luks(1)), known("vdb", 2, "active", luks(2)));
+    await expect(text(plan)).toMatchFileSnapshot("../golden/plans/active.txt");
+  });
+
+  it("formats what is pending, side by side, before it provides anything", async () => {
+    const plan = planFor(known("vda", 1, "pending", { kind: "empty" }), known("vdb", 2, "active", luks(2)));
+    await expect(text(plan)).toMatchFileSnapshot("../golden/plans/pending.txt");
+  });
+
+  it("goes on with a format that was cut short after the header was written", () => {
+    const plan = planFor(known("vda", 1, "pending", luks(1)));
+    expect(plan.stages.flat().map((step) => step.kind)).toEqual(["format", "activate-key", "provide-secrets"]);
+  });
+
+  it("lets the format step read a thick volume that is pending", () => {
+    const plan = planFor(known("vda", 1, "pending", { kind: "allocated" }));
+    expect(plan.stages.flat().map((step) => step.kind)).toContain("format");
+  });
+
+  it("adopts a disk that is asked for and proven empty: makes a key under its secret UUID", async () => {
+    const plan = planFor(unknown("vda", 7, request("vda"), { kind: "empty" }));
+    await expect(text(plan)).toMatchFileSnapshot("../golden/plans/adoption.txt");
+    expect(plan.stages[0]?.[0]).toMatchObject({
+      kind: "store-key",
+      keystore: "local",
+      record: { uuid: uuid(7), state: "pending", createdAt: NOW.toISOString() },
+    });
+  });
+
+  it("never touches an encryption block that nobody asked for and no keystore knows", () => {
+    expect(planFor(unknown("vda", 9, undefined, undefined)).stages).toEqual([]);
+  });
+});
+
+describe("what a start refuses", () => {
+  it.each([
+    ["has data where it should be new", known("vda", 1, "pending", { kind: "data", signature: "ext4" }), "VOLUME_NOT_EMPTY"],
+    ["belongs to another key while pending", known("vda", 1, "pending", luks(2)), "LUKS_UUID_MISMATCH"],
+    ["belongs to another key while active", known("vda", 1, "active", luks(2)), "LUKS_UUID_MISMATCH"],
+    ["is empty although its key is active", known("vda", 1, "active", { kind: "empty" }), "VOLUME_NOT_FORMATTED"],
+    ["is thick and empty although its key is active", known("vda", 1, "active", { kind: "allocated" }), "VOLUME_NOT_FORMATTED"],
+    ["has data although its key is active", known("vda", 1, "active", { kind: "data", signature: undefined }), "VOLUME_NOT_FORMATTED"],
+    ["is gone", known("vda", 1, "active", { kind: "absent" }), "VOLUME_NOT_FOUND"],
+    ["is gone while pending", known("vda", 1, "pending", { kind: "absent" }), "VOLUME_NOT_FOUND"],
+    ["cannot be read", known("vda", 1, "active", { kind: "unreadable", reason: "I/O error" }), "VOLUME_UNREADABLE"],
+    ["has a damaged header", known("vda", 1, "active", { kind: "bad-luks", reason: "cut off" }), "LUKS_HEADER_INVALID"],
+    ["is asked for, of unknown key, and thick", unknown("vda", 1, request("vda"), { kind: "allocated" }), "VOLUME_NOT_PROVEN_EMPTY"],
+    ["is asked for, of unknown key, and encrypted", unknown("vda", 1, request("vda"), luks(1)), "KEY_NOT_FOUND"],
+    ["is asked for, of unknown key, and has data", unknown("vda", 1, request("vda"), { kind: "data", signature: "xfs" }), "VOLUME_NOT_EMPTY"],
+  ] as const)("a disk that %s", (_, fact, code) => {
+    const error = refusal(fact);
+    expect(error.code).toBe(code);
+    expect(error.message).toContain("guest web1");
+    expect(error.message).toContain("disk vda");
+  });
+
+  it("a disk whose keystore does not answer, with the keystore's own reason", () => {
+    const down = new LuksmithError("KEYSTORE_UNAVAILABLE", { what: "keystore local does not answer", hint: "start it" });
+    const fact = { ...known("vda", 1, "active", luks(1)), key: { kind: "unavailable", error: down } } as const;
+    const error = refusal(fact);
+    expect(error.code).toBe("KEYSTORE_UNAVAILABLE");
+    expect(error.message).toContain("keystore local does not answer");
+    expect(error.hint).toBe("start it");
+  });
+
+  it("a plain disk with a LUKS header of ours: the guest would overwrite ciphertext", () => {
+    const key = { kind: "found", keystore: "local", record: record(1, "vda", "active") } as const;
+    expect(refusal(plain("vda", key)).code).toBe("ENCRYPTION_BLOCK_LOST");
+  });
+
+  it("nothing for a plain disk that the guest itself has encrypted", () => {
+    expect(planFor(plain("vda", { kind: "unknown" })).stages).toEqual([]);
+  });
+
+  it("all disks because of one: no step of the others is planned", () => {
+    const error = refusal(
+      known("vda", 1, "pending", { kind: "empty" }),
+      known("vdb", 2, "active", luks(2)),
+      known("vdc", 3, "active", { kind: "absent" }),
+    );
+    expect(error.message).toContain("disk vdc");
+  });
+});
+
+describe("a guest that ran before", () => {
+  it("gets its passphrases", () => {
+    const plan = planProvide(GUEST, [known("vda", 1, "active", luks(1))], NOW);
+    expect(plan.stages.flat().map((step) => step.kind)).toEqual(["provide-secrets"]);
+  });
+
+  it("is never given a new disk", () => {
+    expect(() => planProvide(GUEST, [known("vda", 1, "pending", { kind: "empty" })], NOW)).toThrowError(
+      expect.objectContaining({ code: "VOLUME_NOT_FORMATTED" }) as Error,
+    );
+  });
+
+  it("that is running gets every passphrase that can be found, whatever else is wrong", () => {
+    const down = new LuksmithError("KEYSTORE_UNAVAILABLE", { what: "down" });
+    const plan = planReconnect([
+      known("vda", 1, "active", { kind: "absent" }),
+      { ...known("vdb", 2, "active", luks(2)), key: { kind: "unavailable", error: down } },
+      plain("vdc"),
+    ]);
+    expect(plan.stages).toEqual([[{ kind: "provide-secrets", secrets: [{ disk: "vda", uuid: uuid(1) }] }]]);
+  });
+});

@@ -1,0 +1,107 @@
+import { describe, expect, it } from "vitest";
+import type { ProtectFacts } from "../../src/plan/gather-protect.js";
+import { planProtect, type ProtectOptions } from "../../src/plan/plan-protect.js";
+import { refuseUnannotated } from "../../src/plan/refusals.js";
+import type { KeyRecord } from "../../src/generated/key-record.js";
+import type { Probe } from "../../src/storage/storage-backend.js";
+import { disk, guestWith, header, NOW, record, request, uuid } from "./builders.js";
+
+const GUEST = guestWith(disk("vda"));
+
+function options(format: ProtectOptions["format"]): ProtectOptions {
+  let next = 50;
+  return { format, now: NOW, newUuid: () => uuid(next++) };
+}
+
+function facts(dev: string, probe: Probe, keyed?: { annotated?: number; known?: KeyRecord }): ProtectFacts {
+  const known = keyed?.known && { keystore: "local", record: keyed.known };
+  return { disk: disk(dev, keyed?.annotated), request: request(dev), probe, known };
+}
+
+const kinds = (...all: ProtectFacts[]) => planProtect(GUEST, all, options("at-next-start")).stages.map((s) => s.map((x) => x.kind));
+const kindsNow = (...all: ProtectFacts[]) => planProtect(GUEST, all, options("now")).stages.flat().map((x) => x.kind);
+const luks = (n: number): Probe => ({ kind: "luks", header: header(n) });
+const code = (expected: string) => expect.objectContaining({ code: expected }) as Error;
+
+describe("protect", () => {
+  it("stores every key before it annotates the guest, and leaves the format to the next start", () => {
+    expect(kinds(facts("vda", { kind: "empty" }), facts("vdb", { kind: "empty" }))).toEqual([
+      ["store-key", "store-key"],
+      ["annotate"],
+    ]);
+  });
+
+  it("formats and activates at once when told to", () => {
+    expect(kindsNow(facts("vda", { kind: "empty" }))).toEqual(["store-key", "annotate", "format", "activate-key"]);
+  });
+
+  it("gives every disk a key of its own", () => {
+    const plan = planProtect(GUEST, [facts("vda", { kind: "empty" }), facts("vdb", { kind: "empty" })], options("now"));
+    const annotate = plan.stages.flat().find((step) => step.kind === "annotate");
+    expect(annotate?.blocks).toEqual([
+      { disk: "vda", uuid: uuid(50) },
+      { disk: "vdb", uuid: uuid(51) },
+    ]);
+  });
+
+  it("has nothing to do for a disk that is protected", () => {
+    expect(kindsNow(facts("vda", luks(1), { annotated: 1, known: record(1, "vda", "active") }))).toEqual([]);
+    expect(kinds(facts("vda", { kind: "empty" }, { annotated: 1, known: record(1, "vda", "pending") }))).toEqual([]);
+  });
+
+  it("formats with --now what an earlier run left pending", () => {
+    const pending = facts("vda", { kind: "empty" }, { annotated: 1, known: record(1, "vda", "pending") });
+    expect(kindsNow(pending)).toEqual(["format", "activate-key"]);
+  });
+
+  it("goes on with the key of a run that was killed before it annotated", () => {
+    expect(kinds(facts("vda", { kind: "empty" }, { known: record(1, "vda", "pending") }))).toEqual([["annotate"]]);
+  });
+
+  it("puts back the block that an encrypted disk has lost", () => {
+    const plan = planProtect(GUEST, [facts("vda", luks(1), { known: record(1, "vda", "active") })], options("now"));
+    expect(plan.stages).toEqual([[{ kind: "annotate", blocks: [{ disk: "vda", uuid: uuid(1) }] }]]);
+  });
+
+  it.each([
+    ["holds data", facts("vda", { kind: "data", signature: "ext4 file system" }), "VOLUME_NOT_EMPTY"],
+    ["could not be proven empty", facts("vda", { kind: "allocated" }), "VOLUME_NOT_EMPTY"],
+    ["has a LUKS header that nobody has the key of", facts("vda", luks(9)), "VOLUME_NOT_EMPTY"],
+    ["has a damaged LUKS header", facts("vda", { kind: "bad-luks", reason: "cut off" }), "LUKS_HEADER_INVALID"],
+    ["does not exist", facts("vda", { kind: "absent" }), "VOLUME_NOT_FOUND"],
+    ["cannot be read", facts("vda", { kind: "unreadable", reason: "I/O error" }), "VOLUME_UNREADABLE"],
+    ["has the encryption block of an unknown key", facts("vda", { kind: "empty" }, { annotated: 9 }), "KEY_NOT_FOUND"],
+    [
+      "has lost the header of its active key",
+      facts("vda", { kind: "empty" }, { annotated: 1, known: record(1, "vda", "active") }),
+      "VOLUME_NOT_FORMATTED",
+    ],
+    [
+      "has data although its key is pending",
+      facts("vda", { kind: "data", signature: undefined }, { annotated: 1, known: record(1, "vda", "pending") }),
+      "VOLUME_NOT_EMPTY",
+    ],
+  ])("refuses all disks when one %s", (_, bad, expected) => {
+    expect(() => planProtect(GUEST, [facts("vdb", { kind: "empty" }), bad], options("now"))).toThrowError(code(expected));
+  });
+});
+
+describe("before any I/O", () => {
+  it("refuses a disk that must be encrypted and has no block, naming who asked and the command", () => {
+    const check = () => refuseUnannotated(guestWith(disk("vda"), disk("vdb", 1)), new Map([["vda", request("vda")]]));
+    expect(check).toThrowError(
+      expect.objectContaining({
+        code: "DISK_NOT_ENCRYPTED",
+        why: expect.stringContaining("flavor m1.secret") as string,
+        hint: "luksmith protect web1 --disk vda",
+      }) as Error,
+    );
+  });
+
+  it("refuses two disks with one key", () => {
+    const requests = new Map(["vda", "vdb"].map((dev) => [dev, request(dev)]));
+    expect(() => refuseUnannotated(guestWith(disk("vda", 1), disk("vdb", 1)), requests)).toThrowError(
+      code("GUEST_CONFIG_INVALID"),
+    );
+  });
+});

@@ -1,11 +1,13 @@
 import { readFileSync } from "node:fs";
 import { compose } from "./container.js";
-import { asLuksmithError, renderError } from "./error/luksmith-error.js";
+import { asLuksmithError, type LuksmithError, renderError } from "./error/luksmith-error.js";
 import { dispatch } from "./event/dispatch.js";
 import type { EventName, LifecycleEvent } from "./host/host-adapter.js";
 import { parseHostType } from "./host/index.js";
+import type { Logger } from "./log/logger.js";
 import { loadManifest } from "./manifest/load.js";
-import { loadSettings } from "./settings/load.js";
+import { loadSettings, parseSettings } from "./settings/load.js";
+import type { EffectiveSettings } from "./settings/settings.js";
 import { HOST, LOGGER } from "./tokens.js";
 
 /**
@@ -13,19 +15,24 @@ import { HOST, LOGGER } from "./tokens.js";
  * it gave on stdin. Resolves to the exit code; 0 lets the host manager go on. Writes nothing on stdout, which
  * libvirt would take for a changed configuration.
  */
-export async function runHook(event: EventName, argv: readonly string[] = process.argv.slice(2)): Promise<number> {
+export async function runHook(
+  event: EventName,
+  argv: readonly string[] = process.argv.slice(2),
+): Promise<number> {
   const started = performance.now();
   try {
     loadManifest();
     const [hostName, ...hookArguments] = argv;
     const host = parseHostType(hostName);
-    const container = compose({ settings: loadSettings(), host, humanLevel: "warn" });
+    const { settings, problem } = settingsOrDefaults();
+    const container = compose({ settings, host, humanLevel: "warn" });
     const logger = container.resolve(LOGGER);
     const input = { event, argv: hookArguments, stdin: readFileSync(0, "utf8") };
     let lifecycleEvent: LifecycleEvent | undefined;
     try {
       lifecycleEvent = container.resolve(HOST).parseEvent(input);
       const { guest, cause } = lifecycleEvent;
+      if (problem !== undefined) refuseOrWarn(problem, event, logger);
       const plan = await dispatch(container, lifecycleEvent, "handle");
       const steps = plan.stages.flat().map((step) => step.kind);
       const durationMs = Math.round(performance.now() - started);
@@ -34,15 +41,40 @@ export async function runHook(event: EventName, argv: readonly string[] = proces
     } catch (thrown) {
       const error = asLuksmithError(thrown);
       const { guest, cause } = lifecycleEvent ?? {};
-      logger.error(`${event} failed`, { event, error, ...(guest && { guest: guest.name }), ...(cause && { cause }) });
+      logger.error(`${event} failed`, {
+        event,
+        error,
+        ...(guest && { guest: guest.name }),
+        ...(cause && { cause }),
+      });
       return error.exitCode;
     } finally {
       await logger.close();
     }
   } catch (thrown) {
-    // before there is a logger: manifest, settings
+    // before there is a logger: the manifest, the command line
     const error = asLuksmithError(thrown);
     process.stderr.write(`${renderError(error)}\n`);
     return error.exitCode;
   }
+}
+
+interface UsableSettings {
+  readonly settings: EffectiveSettings;
+  /** Why these are the defaults and not the administrator's. */
+  readonly problem?: LuksmithError;
+}
+
+function settingsOrDefaults(): UsableSettings {
+  try {
+    return { settings: loadSettings() };
+  } catch (thrown) {
+    return { settings: parseSettings('{"version":1}', "the defaults"), problem: asLuksmithError(thrown) };
+  }
+}
+
+/** Only a stop can do without the settings: it asks no keystore, and the guest's passphrases must leave the host. */
+function refuseOrWarn(problem: LuksmithError, event: EventName, logger: Logger): void {
+  if (event !== "post-stop") throw problem;
+  logger.warn(`${event} goes on with default settings: ${problem.message}`, { event });
 }

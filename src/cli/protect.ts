@@ -1,15 +1,19 @@
 import { Command } from "commander";
-import { LuksmithError } from "../error/luksmith-error.js";
-import { shellWord } from "../error/shell-word.js";
+import type { Container } from "../di.js";
+import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
+import { printable } from "../guest-config/printable.js";
 import type { Guest } from "../host/host-adapter.js";
 import { newKeyUuid } from "../keystore/key-uuid.js";
+import { guestWord } from "../plan/commands.js";
 import { execute } from "../plan/execute.js";
 import { gatherProtectFacts } from "../plan/gather-protect.js";
 import { KeySession } from "../plan/key-session.js";
 import { StepPerformer } from "../plan/perform.js";
 import { planProtect } from "../plan/plan-protect.js";
 import { renderStep } from "../plan/render.js";
+import type { Plan } from "../plan/step.js";
 import type { EncryptionRequest } from "../request/ask.js";
+import { holdsGuestData } from "../request/guest-data.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
 import { CLOCK, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
@@ -38,8 +42,27 @@ export function protectCommand(): Command {
     .action(protect);
 }
 
+/** What fails goes to the log as well, where an auditor finds it beside what was done. */
 async function protect(name: string, options: Options): Promise<void> {
   const container = open();
+  if (options.dryRun) {
+    await protectGuest(container, name, options);
+    return;
+  }
+  const logger = container.resolve(LOGGER);
+  try {
+    const { stages } = await protectGuest(container, name, options);
+    logger.info("protect done", { guest: name, steps: stages.flat().map((step) => step.kind) });
+  } catch (thrown) {
+    const error = asLuksmithError(thrown);
+    logger.error("protect failed", { guest: name, error });
+    process.exitCode = error.exitCode;
+  } finally {
+    await logger.close();
+  }
+}
+
+async function protectGuest(container: Container, name: string, options: Options): Promise<Plan> {
   const host = container.resolve(HOST);
   const resources = {
     host,
@@ -58,17 +81,16 @@ async function protect(name: string, options: Options): Promise<void> {
     newUuid: newKeyUuid,
   });
   const disks = requests.map(({ disk }) => disk).join(", ");
-  if (plan.stages.length === 0) return print(`${guest.name}: ${disks} already protected`);
-  if (options.dryRun) return plan.stages.flat().forEach((step) => print(`would ${renderStep(step)}`));
-  const performer = new StepPerformer(guest, resources, session);
-  const logger = container.resolve(LOGGER);
-  try {
-    await execute(plan, performer, logger, (step) => print(`done: ${renderStep(step)}`));
-    logger.info("protect done", { guest: guest.name });
-  } finally {
-    await logger.close();
+  if (plan.stages.length === 0) {
+    print(`${guest.name}: ${disks} already protected`);
+  } else if (options.dryRun) {
+    plan.stages.flat().forEach((step) => print(`would ${renderStep(step)}`));
+  } else {
+    const performer = new StepPerformer(guest, resources, session);
+    await execute(plan, performer, container.resolve(LOGGER), (step) => print(`done: ${renderStep(step)}`));
+    print(`${guest.name}: ${disks} protected${options.now ? "" : "; its next start formats what is new"}`);
   }
-  print(`${guest.name}: ${disks} protected${options.now ? "" : "; its next start formats what is new"}`);
+  return plan;
 }
 
 function requireShutOff(guest: Guest & { readonly running: boolean }): void {
@@ -76,29 +98,47 @@ function requireShutOff(guest: Guest & { readonly running: boolean }): void {
   throw new LuksmithError("GUEST_RUNNING", {
     what: `cannot protect guest ${guest.name}: it is running`,
     why: "it could write to a disk that was found empty",
-    hint: `shut it down first: virsh shutdown ${shellWord(guest.name)}`,
+    hint: `shut it down first: virsh shutdown ${guestWord(guest)}`,
   });
 }
 
 /** The command speaks as one more voice, so that it cannot overrule a rule or an image silently. */
-function requestsFor(guest: Guest, { disk: chosen, profile }: Options, settings: EffectiveSettings): EncryptionRequest[] {
+function requestsFor(
+  guest: Guest,
+  { disk: chosen, profile }: Options,
+  settings: EffectiveSettings,
+): EncryptionRequest[] {
   const disks = chosen.length > 0 ? chosen.map((dev) => requireDisk(guest, dev)) : everyDisk(guest);
-  const ask = { source: "luksmith protect", enabled: true, disks, ...(profile === undefined ? {} : { profile }) };
+  const ask = {
+    source: "luksmith protect",
+    enabled: true,
+    disks,
+    ...(profile === undefined ? {} : { profile }),
+  };
   const requests = resolveRequests({ ...guest, asks: [...guest.asks, ask] }, settings);
   return disks.flatMap((dev) => requests.get(dev) ?? []);
 }
 
 function everyDisk(guest: Guest): string[] {
-  const disks = Object.values(guest.disks.mapping).filter(({ type, readOnly }) => type === "disk" && !readOnly);
+  const disks = Object.values(guest.disks.mapping).filter(holdsGuestData);
   if (disks.length > 0) return disks.map(({ dev }) => dev);
-  throw new LuksmithError("DISK_NOT_FOUND", { what: `guest ${guest.name} has no disk that could be encrypted` });
+  throw new LuksmithError("DISK_NOT_FOUND", {
+    what: `guest ${guest.name} has no disk that could be encrypted`,
+  });
 }
 
 function requireDisk(guest: Guest, dev: string): string {
-  if (guest.disks.mapping[dev] !== undefined) return dev;
-  const known = Object.keys(guest.disks.mapping).join(", ");
-  throw new LuksmithError("DISK_NOT_FOUND", {
-    what: `guest ${guest.name} has no disk ${dev}`,
-    hint: known === "" ? "it has no disks" : `it has ${known}`,
+  const disks = new Map(Object.entries(guest.disks.mapping));
+  const disk = disks.get(dev);
+  if (disk === undefined) {
+    throw new LuksmithError("DISK_NOT_FOUND", {
+      what: `guest ${guest.name} has no disk ${printable(dev)}`,
+      hint: disks.size === 0 ? "it has no disks" : `it has ${[...disks.keys()].join(", ")}`,
+    });
+  }
+  if (holdsGuestData(disk)) return dev;
+  throw new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `disk ${dev} of guest ${guest.name} cannot be encrypted`,
+    why: "it is a CD-ROM, a floppy, read-only or empty",
   });
 }

@@ -43,12 +43,16 @@ export interface DiskMapping {
   readonly format?: string;
   /** 1-based. */
   readonly boot_index?: number;
+  /** Whether the configuration has an encryption block for it, ours or foreign. */
   readonly encrypted: boolean;
+  /** Absent for a block whose format Nova has no word for: it stands in the options as `format`, and is foreign. */
   readonly encryption_format?: EncryptionFormat;
-  /** As the encryption block has them: `engine`, `cipher`, … */
+  /** As the encryption block has them: `engine`, `cipher.name`, … */
   readonly encryption_options?: Readonly<Record<string, string>>;
+  /** Absent for a block that names no secret, or not one alone, by UUID. */
   readonly encryption_secret_uuid?: KeyUuid;
 
   readonly volume: Volume;
+  /** To the guest. */
   readonly readOnly: boolean;
 }

@@ -64,10 +64,6 @@ type DiskEncryption = Pick<
   "encrypted" | "encryption_format" | "encryption_options" | "encryption_secret_uuid"
 >;
 
-/**
- * A format that Nova has no word for (`luks-any`, `qcow`, `default`) leaves encryption_format out and stands among
- * the options as `format`: such a block is there, and foreign.
- */
 function encryptionOf(dev: string, disk: XmlElement): DiskEncryption {
   const encryption = readEncryption(dev, disk);
   if (encryption === undefined) return { encrypted: false };

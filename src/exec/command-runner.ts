@@ -1,4 +1,3 @@
-import { execa } from "execa";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { redact } from "../secret/secret.js";
 import { type Tool, toolPath } from "./tools.js";
@@ -45,6 +44,8 @@ const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 export class ExecaCommandRunner implements CommandRunner {
   async run(command: Command): Promise<CommandResult> {
     const { tool, args, fds = [], input, answers = [], timeout = 30_000 } = command;
+    // loaded by the first command: most guests that start have nothing for us to do
+    const { execa } = await import("execa");
     // execa takes any descriptor; its types name only 3 to 9
     const inherited = fds.map((fd) => fd as 3);
     const child = execa(toolPath(tool), args, {

@@ -8,6 +8,7 @@ const TOOLS = {
   cryptsetup: "cryptsetup-bin",
   flock: "util-linux",
   "qemu-img": "qemu-utils",
+  "qemu-io": "qemu-utils",
   "systemd-cat": "systemd",
   virsh: "libvirt-clients",
 } as const;

@@ -4,8 +4,9 @@ import type { Splice } from "./splice.js";
 import type { XmlElement } from "./xml-element.js";
 
 /**
- * Puts the block last into the source. Where it goes tells `removeBlock` what was there: on lines of its own in a source that had a self-closing tag,
- * directly after the start tag of one that had no content, after all content otherwise.
+ * Puts the block last into the source. Where it goes tells `removeBlock` what was there: on lines of its own in a
+ * source that had a self-closing tag, directly after the start tag of one that had no content, after all content
+ * otherwise.
  */
 export function insertBlock(
   xml: string,
@@ -32,16 +33,11 @@ export function insertBlock(
 /** Takes an encryption block out, of the source or of the disk; undoes what `insertBlock` did byte for byte. */
 export function removeBlock(xml: string, disk: XmlElement, block: XmlElement): Splice {
   const { start, end } = block.span;
-  const source = disk.element("source");
-  const content = source?.children.includes(block) === true ? source.span.content : undefined;
-  const before = xml.slice(content?.start ?? disk.span.start, start);
-  if (
-    source !== undefined &&
-    content !== undefined &&
-    isLineEnd(before) &&
-    isLineEnd(xml.slice(end, content.end))
-  ) {
-    return { start: content.start - ">".length, end: source.span.end, text: "/>" };
+  const around = [disk.element("source"), disk].find((element) => element?.children.includes(block)) ?? disk;
+  const content = around.span.content ?? around.span;
+  const before = xml.slice(content.start, start);
+  if (around.name === "source" && isLineEnd(before) && isLineEnd(xml.slice(end, content.end))) {
+    return { start: content.start - ">".length, end: around.span.end, text: "/>" };
   }
   return { start: start - trailingSpace(before), end, text: "" };
 }

@@ -33,7 +33,6 @@ function idOf(domain: XmlElement): string {
 
 function nameOf(domain: XmlElement): string {
   const name = domain.element("name")?.text ?? "";
-  if (name === "" || /\p{Cc}/u.test(name))
-    throw guestConfigInvalid(`the domain has no usable name: "${printable(name)}"`);
-  return name;
+  if (name !== "" && !/\p{Cc}/u.test(name)) return name;
+  throw guestConfigInvalid(`the domain has no usable name: "${printable(name)}"`);
 }

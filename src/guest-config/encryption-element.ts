@@ -21,8 +21,7 @@ export interface EncryptionElement {
 export function readEncryption(dev: string, disk: XmlElement): EncryptionElement | undefined {
   const inside = disk.element("source")?.element("encryption");
   const beside = disk.element("encryption");
-  if (inside !== undefined && beside !== undefined)
-    throw guestConfigInvalid(`disk ${dev} has two encryption blocks`);
+  if (inside && beside) throw guestConfigInvalid(`disk ${dev} has two encryption blocks`);
   const element = inside ?? beside;
   if (element === undefined) return undefined;
   const format = element.attribute("format");

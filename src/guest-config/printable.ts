@@ -5,7 +5,8 @@ const LONGEST = 80;
  * that a guest's name can neither steer a terminal nor forge a line of a log; what is long is cut.
  */
 export function printable(text: string): string {
-  const characters = Array.from(text.slice(0, 2 * LONGEST));
+  // a character has at most two UTF-16 units; one more than is shown tells that something was cut
+  const characters = Array.from(text.slice(0, 2 * (LONGEST + 1)));
   const shown = characters
     .slice(0, LONGEST)
     .join("")

@@ -1,10 +1,10 @@
 import { LuksmithError } from "../error/luksmith-error.js";
-import { shellWord } from "../error/shell-word.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { newKeyRecord } from "../keystore/key-record.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
+import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
 import { refuseLostBlock, requireHeaderOf, volumeProblem } from "./refusals.js";
 import { planOf, type Plan, type Step } from "./step.js";
@@ -117,7 +117,7 @@ function adoptionRefused(guest: Guest, fact: AnnotatedDisk, probe: Exclude<Probe
     return new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", {
       what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} asks for encryption under key ${fact.uuid}, which no keystore has`,
       why: `${volumeName(fact.disk.volume)} has allocated blocks, so its allocation map does not prove that it is new`,
-      hint: `if the disk is new, remove its encryption block and run: luksmith protect ${shellWord(guest.name)} --disk ${fact.disk.dev}; if it was encrypted before, bring back its key`,
+      hint: `if the disk is new, remove its encryption block and run: ${protectCommand(guest, [fact.disk.dev])}; if it was encrypted before, bring back its key`,
     });
   }
   if (probe.kind === "luks") {

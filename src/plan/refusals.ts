@@ -1,9 +1,9 @@
 import { LuksmithError } from "../error/luksmith-error.js";
-import { shellWord } from "../error/shell-word.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import type { EncryptionRequest } from "../request/ask.js";
+import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, PlainDisk } from "./facts.js";
 
 /**
@@ -19,7 +19,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
     throw new LuksmithError("DISK_NOT_ENCRYPTED", {
       what: `cannot start guest ${guest.name}: disk ${names.join(", ")} must be encrypted and is not`,
       why: `asked for by ${requests.get(first.dev)?.askedBy.join(" and ") ?? "the settings"}`,
-      hint: `luksmith protect ${shellWord(guest.name)}${names.map((name) => ` --disk ${shellWord(name)}`).join("")}`,
+      hint: protectCommand(guest, names),
     });
   }
   for (const [index, disk] of disks.entries()) {
@@ -43,7 +43,7 @@ export function refuseLostBlock(guest: Guest, { disk, key }: PlainDisk): void {
   throw new LuksmithError("ENCRYPTION_BLOCK_LOST", {
     what: `cannot start guest ${guest.name}: disk ${disk.dev} is encrypted, but its encryption block is gone from the guest's configuration`,
     why: `${volumeName(disk.volume)} has the LUKS header of key ${key.record.uuid}, and the guest would overwrite it`,
-    hint: `put the block back: luksmith protect ${shellWord(guest.name)} --disk ${disk.dev}`,
+    hint: `put the block back: ${protectCommand(guest, [disk.dev])}`,
   });
 }
 

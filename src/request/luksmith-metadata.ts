@@ -36,7 +36,7 @@ export function luksmithAsks(domain: XmlElement, disks: DiskInfo): Ask[] {
     source: SOURCE,
     enabled: enabled === "by-rules" ? undefined : parseEnabled(`${SOURCE}: enabled`, enabled),
     ...(format === undefined ? {} : { format: parseFormat(`${SOURCE}: format`, format) }),
-    ...(profile === undefined ? {} : { profile }),
+    ...(profile === undefined ? {} : { profile: parseProfile(profile) }),
     ...(devs.length === 0 ? {} : { disks: devs }),
   };
   requireDisks(ask, disks);
@@ -56,6 +56,12 @@ export function luksmithTags(domain: XmlElement): readonly string[] {
 function ourElements(domain: XmlElement): readonly XmlElement[] {
   const metadata = domain.elements("metadata").flatMap(({ children }) => children);
   return metadata.filter(({ namespace }) => namespace.startsWith("urn:luksmith:"));
+}
+
+/** As the settings' schema has profile names. Whether there is such a profile is not known here. */
+function parseProfile(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name)) return name;
+  throw invalid(`"${printable(name)}" is no name of a profile`);
 }
 
 function devOf(disk: XmlElement): string {

@@ -1,13 +1,13 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
-import type { Rule } from "../generated/settings.js";
 import type { Guest } from "../host/host-adapter.js";
+import type { EffectiveRule } from "../settings/settings.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { Ask } from "./ask.js";
 import { matchesPattern } from "./name-pattern.js";
 
 /** What the operator's rules say about a disk: the first one that matches speaks, and no other. */
 export function ruleAsk(
-  rules: readonly Rule[],
+  rules: readonly EffectiveRule[],
   guest: Pick<Guest, "name" | "tags">,
   disk: DiskMapping,
 ): Ask | undefined {
@@ -15,12 +15,12 @@ export function ruleAsk(
   if (rule === undefined) return undefined;
   return {
     source: `rule ${rule.name}`,
-    enabled: rule.encrypt ?? true,
+    enabled: rule.encrypt,
     ...(rule.profile === undefined ? {} : { profile: rule.profile }),
   };
 }
 
-function matches(rule: Rule, guest: Pick<Guest, "name" | "tags">, disk: DiskMapping): boolean {
+function matches(rule: EffectiveRule, guest: Pick<Guest, "name" | "tags">, disk: DiskMapping): boolean {
   return (
     (rule.guest === undefined || matchesPattern(rule.guest, guest.name)) &&
     (rule.tag === undefined || guest.tags.includes(rule.tag)) &&

@@ -12,9 +12,11 @@ export interface Problem {
 
 /** SETTINGS_INVALID with every problem on a line. `origin`: where the settings are from, a path. */
 export function settingsInvalid(origin: string, problems: readonly Problem[]): LuksmithError {
+  const lines = problems.map(({ path, sentence }) => `${path || "settings"}: ${sentence}`);
   return new LuksmithError("SETTINGS_INVALID", {
-    what: `the settings in ${origin} are not valid`,
-    why: problems.map(({ path, sentence }) => `${path || "settings"}: ${sentence}`).join("\n"),
+    what: `cannot use the settings from ${origin}`,
+    // what two branches of the schema require is missing once
+    why: [...new Set(lines)].join("\n"),
     hint: "luksmith settings schema prints what is allowed",
   });
 }

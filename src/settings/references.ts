@@ -46,10 +46,9 @@ function duplicates(entries: readonly Entry[]): Problem[] {
 function unknownName({ path, values }: Entry, field: string, known: readonly Entry[]): Problem[] {
   const wanted = values[field];
   if (typeof wanted !== "string" || known.some(({ values: { name } }) => name === wanted)) return [];
-  const names = known.map(({ values: { name } }) => String(name)).join(", ");
-  return [
-    { path: `${path}.${field}`, sentence: `there is no ${field} of this name; there is ${names || "none"}` },
-  ];
+  const names = new Set(known.map(({ values: { name } }) => name).filter((name) => typeof name === "string"));
+  const sentence = `there is no ${field} of this name; there is ${[...names].join(", ") || "none"}`;
+  return [{ path: `${path}.${field}`, sentence }];
 }
 
 /** AES takes at most 256 bits; XTS takes two keys. */

@@ -28,7 +28,7 @@ export interface SaveOptions {
  */
 export async function saveSettings(text: string, options: SaveOptions): Promise<string> {
   const { runner, expectedDigest, path = SETTINGS_PATH } = options;
-  parseSettings(text, "the new settings");
+  parseSettings(text, "the input");
   const bytes = Buffer.from(text);
   try {
     makeDirectory(dirname(path), DIRECTORY_MODE);

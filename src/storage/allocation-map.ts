@@ -1,6 +1,6 @@
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { VolumeFile } from "./volume-file.js";
-import { volumeBusy, volumeUnreadable } from "./volume-error.js";
+import { volumeUnreadable } from "./volume-error.js";
 
 /** Bytes of the file, from `offset`. */
 export interface Extent {
@@ -15,8 +15,6 @@ export interface MapRequest {
   readonly format: "raw" | "qcow2";
   /** Bytes that the map must cover. */
   readonly size: number;
-  /** `shared` looks while others write; `exclusive` honours the image locks of a QEMU that writes. */
-  readonly sharing: "shared" | "exclusive";
 }
 
 /** Maps of big, fragmented volumes take their time, which is no reason to fail. */
@@ -25,27 +23,22 @@ const TIMEOUT = 120_000;
 /**
  * What the allocation map says, by `qemu-img map`: SEEK_DATA for raw, to which preallocated extents are holes, and the
  * cluster tables for qcow2. st_blocks is no proof: ZFS counts late, and ext4 keeps small files inside inodes.
- * @throws VOLUME_UNREADABLE, VOLUME_BUSY (`exclusive` only), TOOL_TIMEOUT
+ * @throws VOLUME_UNREADABLE, TOOL_TIMEOUT
  */
 export async function allocationMap(
   runner: CommandRunner,
   file: VolumeFile,
-  { format, size, sharing }: MapRequest,
+  { format, size }: MapRequest,
 ): Promise<Allocation> {
-  const force = sharing === "shared" ? ["-U"] : [];
   const { exitCode, stdout, stderr } = await runner.run({
     tool: "qemu-img",
-    args: ["map", ...force, "--output=json", "-f", format, "--", "/proc/self/fd/3"],
+    args: ["map", "-U", "--output=json", "-f", format, "--", "/proc/self/fd/3"],
     fds: [file.fd],
     timeout: TIMEOUT,
-    // it speaks about the volume: locked by another process, or damaged
+    // what it could not read is the volume
     answers: [1],
   });
-  if (exitCode === 1) {
-    throw /Failed to get .*lock/.test(stderr)
-      ? volumeBusy(file.name)
-      : volumeUnreadable(file.name, `qemu-img: ${stderr.trimEnd().split("\n").at(-1) ?? ""}`);
-  }
+  if (exitCode === 1) throw volumeUnreadable(file.name, stderr.trimEnd().split("\n").at(-1) ?? "");
   const entries = parseMap(stdout);
   const covered = entries?.reduce((sum, { length }) => sum + length, 0) ?? 0;
   if (entries === undefined || covered < size) {

@@ -1,9 +1,10 @@
-import { open, rename, rm, stat } from "node:fs/promises";
+import { open, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { LuksFormatter } from "../encryption/luks-formatter.js";
 import type { LuksHeader } from "../encryption/luks-header.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { systemErrorOf } from "../fs/system-error.js";
+import { refuseIfInUse } from "./image-lock.js";
 import { tryContainer } from "./qcow2-container.js";
 import { Qcow2Creator } from "./qcow2-create.js";
 import type { Qcow2Header } from "./qcow2-header.js";
@@ -40,22 +41,23 @@ export class Qcow2Format {
     const { uuid, passphrase } = request;
     // not named after the image, whose name may have all the length that a file system allows
     const temporary = join(dirname(path), `.luksmith-${uuid}.tmp`);
-    await rm(temporary, { force: true });
+    await discard(temporary);
 
     await using file = await VolumeFile.open(path, "read");
-    const probe = await probeQcow2(this.runner, file, "read", "exclusive");
+    const probe = await probeQcow2(this.runner, file, "read");
     if (probe.kind === "luks" && probe.header.uuid === uuid) {
       const answer = await tryContainer(this.formatter, file, probe, passphrase);
       if (answer === "rejected") throw passphraseRejected(path);
       return probe.header;
     }
     if (probe.kind !== "empty") throw formatRefused(path, probe);
+    await refuseIfInUse(this.runner, file);
     try {
       const header = await this.createBeside(file, temporary, probe.image, request);
       await this.replace(file, temporary);
       return header;
     } catch (thrown) {
-      await rm(temporary, { force: true });
+      await discard(temporary);
       throw thrown;
     }
   }
@@ -86,7 +88,8 @@ export class Qcow2Format {
 
   private async replace(original: VolumeFile, temporary: string): Promise<void> {
     // making the image took its time
-    const probe = await probeQcow2(this.runner, original, "read", "exclusive");
+    await refuseIfInUse(this.runner, original);
+    const probe = await probeQcow2(this.runner, original, "read");
     if (probe.kind !== "empty") throw formatRefused(original.name, probe);
     if (!(await original.isInPlace())) throw volumeReplaced(original.name);
     try {
@@ -98,6 +101,13 @@ export class Qcow2Format {
       throw error === undefined ? thrown : volumeUnwritable(original.name, error.text);
     }
   }
+}
+
+/** What cannot be removed is met again when the next file of that name is made. */
+async function discard(path: string): Promise<void> {
+  await unlink(path).catch((thrown: unknown) => {
+    if (systemErrorOf(thrown) === undefined) throw thrown;
+  });
 }
 
 /** @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */

@@ -1,6 +1,6 @@
 import { LUKS_HEADER_BLOCK, type LuksHeader, readLuksHeader } from "../encryption/luks-header.js";
 import type { CommandRunner } from "../exec/command-runner.js";
-import { allocationMap, type MapRequest } from "./allocation-map.js";
+import { allocationMap } from "./allocation-map.js";
 import { QCOW2_HEADER_AREA, type Qcow2Header, readQcow2Header } from "./qcow2-header.js";
 import { signatureOf } from "./signature.js";
 import type { Probe, ProbeDepth } from "./storage-backend.js";
@@ -14,18 +14,17 @@ export type Qcow2Probe =
   | { readonly kind: "luks"; readonly header: LuksHeader; readonly container: number }
   | Exclude<Probe, { readonly kind: "empty" | "luks" }>;
 
-/** What a qcow2 image file holds. @throws VOLUME_UNREADABLE, VOLUME_BUSY (`exclusive` only), TOOL_TIMEOUT */
+/** What a qcow2 image file holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
 export async function probeQcow2(
   runner: CommandRunner,
   file: VolumeFile,
   depth: ProbeDepth,
-  sharing: MapRequest["sharing"] = "shared",
 ): Promise<Qcow2Probe> {
   const answer = readQcow2Header(await file.read(0, QCOW2_HEADER_AREA));
   switch (answer.kind) {
     case "none": {
       const signature = depth === "header" ? undefined : await signatureOf(runner, file);
-      return { kind: "data", signature: signature ?? "something that is no qcow2 image" };
+      return { kind: "data", signature: signature ?? "content that is no qcow2 image" };
     }
     case "bad":
       return { kind: "unreadable", reason: answer.reason };
@@ -37,7 +36,7 @@ export async function probeQcow2(
   // checked before qemu-img sees the image: a hostile header must not make it open other files
   if (signature !== undefined) return { kind: "data", signature };
   if (depth === "header") return { kind: "allocated" };
-  const allocation = await allocationMap(runner, file, { format: "qcow2", size: image.size, sharing });
+  const allocation = await allocationMap(runner, file, { format: "qcow2", size: image.size });
   if (allocation.length === 0) return { kind: "empty", image };
   switch (depth) {
     case "allocation-map":
@@ -71,11 +70,11 @@ async function probeContainer(
 
 /** What an image without any allocated cluster may hold or need all the same, in words. */
 function contentBesidesClusters(image: Qcow2Header): string | undefined {
-  if (image.encryption.kind === "aes") return "a qcow2 image with QEMU's old AES encryption";
-  if (image.externalDataFile) return "a qcow2 image with an external data file";
+  if (image.encryption.kind === "aes") return "qcow2 image with QEMU's old AES encryption";
+  if (image.externalDataFile) return "qcow2 image with an external data file";
   // quoted, since the name comes from the image and may hold anything
-  if (image.backingFile !== undefined) return `a qcow2 overlay over ${JSON.stringify(image.backingFile)}`;
-  if (image.snapshots > 0) return "a qcow2 image with internal snapshots";
-  if (image.persistentBitmaps) return "a qcow2 image with persistent bitmaps";
+  if (image.backingFile !== undefined) return `qcow2 overlay over ${JSON.stringify(image.backingFile)}`;
+  if (image.snapshots > 0) return "qcow2 image with internal snapshots";
+  if (image.persistentBitmaps) return "qcow2 image with persistent bitmaps";
   return undefined;
 }

@@ -33,7 +33,11 @@ export class Qcow2Backend implements StorageBackend {
   }
 
   async probe(volume: Volume, depth: ProbeDepth): Promise<Probe> {
-    return probeFile(imagePath(volume, "qcow2"), (file) => probeQcow2(this.runner, file, depth));
+    return probeFile(imagePath(volume, "qcow2"), async (file) => {
+      const probe = await probeQcow2(this.runner, file, depth);
+      if (probe.kind === "empty") return { kind: "empty" };
+      return probe.kind === "luks" ? { kind: "luks", header: probe.header } : probe;
+    });
   }
 
   async createEncrypted(request: FormatRequest): Promise<LuksHeader> {

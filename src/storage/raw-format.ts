@@ -9,6 +9,7 @@ import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { Secret } from "../secret/secret.js";
 import { allocationMap } from "./allocation-map.js";
+import { refuseIfInUse } from "./image-lock.js";
 import { probeRaw } from "./raw-probe.js";
 import type { FormatRequest } from "./storage-backend.js";
 import {
@@ -57,6 +58,7 @@ export class RawFormat {
     }
     const image = await this.formatter.makeHeader(uuid, spec, passphrase);
     if (file.size < image.header.payloadOffset + SECTOR) throw volumeTooSmall(path, file.size, image.header);
+    await refuseIfInUse(this.runner, file);
     await this.proveEmpty(file, isOurs ? WRITTEN : 0);
     if (!(await file.isInPlace())) throw volumeReplaced(path);
     try {
@@ -84,11 +86,7 @@ export class RawFormat {
   private async proveEmpty(file: VolumeFile, from: number): Promise<void> {
     // the map of what was written a moment ago is certain only when it is on the storage (ZFS)
     await file.sync();
-    const map = await allocationMap(this.runner, file, {
-      format: "raw",
-      size: file.size,
-      sharing: "exclusive",
-    });
+    const map = await allocationMap(this.runner, file, { format: "raw", size: file.size });
     const start = { offset: 0, length: LUKS_HEADER_BLOCK };
     if ((await readsAsZero(file, [start], from)) && (await readsAsZero(file, map, from))) return;
     if (from > 0) throw passphraseRejected(file.name);

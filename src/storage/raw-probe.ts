@@ -6,6 +6,12 @@ import type { Probe, ProbeDepth } from "./storage-backend.js";
 import type { VolumeFile } from "./volume-file.js";
 import { isZero, readsAsZero } from "./zero.js";
 
+/**
+ * Bytes at the start that are read rather than taken for allocated: QEMU allocates the first block of every raw image
+ * that it creates, however large the file system's blocks are.
+ */
+const HEAD = 1024 * 1024;
+
 /** What a raw image file holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
 export async function probeRaw(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
   const start = await file.read(0, LUKS_HEADER_BLOCK);
@@ -24,9 +30,10 @@ export async function probeRaw(runner: CommandRunner, file: VolumeFile, depth: P
 /** Of a volume whose first block is zero. */
 async function probeRest(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
   if (depth === "header") return { kind: "allocated" };
-  const allocation = await allocationMap(runner, file, { format: "raw", size: file.size, sharing: "shared" });
-  if (allocation.length === 0) return { kind: "empty" };
-  if (depth === "read") {
+  const allocation = await allocationMap(runner, file, { format: "raw", size: file.size });
+  const isSmall =
+    allocation !== "compressed" && allocation.every(({ offset, length }) => offset + length <= HEAD);
+  if (depth === "read" || isSmall) {
     return (await readsAsZero(file, allocation)) ? { kind: "empty" } : data(runner, file, depth);
   }
   const signature = await signatureOf(runner, file);

@@ -20,8 +20,8 @@ export type Probe =
 
 /**
  * How far a probe goes to prove emptiness. `header`: starts no process and reads the header only; what it cannot tell
- * from that is `allocated`. `allocation-map`: a volume whose map has holes only is `empty`; what a signature gives away
- * is `data`. `read`: reads what is allocated, to the first byte that is not zero; never answers `allocated`.
+ * from that is `allocated`. `allocation-map`: a volume whose map has holes only (but for a first block that reads as
+ * zero) is `empty`; what a signature gives away is `data`. `read`: reads what is allocated, to the first byte that is not zero; never answers `allocated`.
  */
 export type ProbeDepth = "header" | "allocation-map" | "read";
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, mkdirSync, openSync } from "node:fs";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
+import { systemErrorOf } from "../fs/system-error.js";
 
 /** Exit code that we choose for flock to say that the time is over. */
 const TIME_IS_OVER = 75;
@@ -22,17 +23,33 @@ export class VolumeLocks {
     private readonly patience = 60,
   ) {}
 
-  /** Does `work` under the lock of `identity`, the same text for whoever means the same bytes. @throws LOCK_TIMEOUT */
+  /**
+   * Does `work` under the lock of `identity`, the same text for whoever means the same bytes.
+   * @throws LOCK_TIMEOUT, NOT_PERMITTED
+   */
   async hold<T>(identity: string, work: () => Promise<T>): Promise<T> {
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
-    const name = createHash("sha256").update(identity).digest("hex");
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
-    const fd = openSync(`${this.directory}/${name}`, flags, 0o600);
+    const fd = this.openLockFile(createHash("sha256").update(identity).digest("hex"));
     try {
       await this.lock(fd);
       return await work();
     } finally {
       closeSync(fd);
+    }
+  }
+
+  private openLockFile(name: string): number {
+    try {
+      mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
+      return openSync(`${this.directory}/${name}`, flags, 0o600);
+    } catch (thrown) {
+      const error = systemErrorOf(thrown);
+      if (error === undefined) throw thrown;
+      throw new LuksmithError("NOT_PERMITTED", {
+        what: `cannot lock volumes in ${this.directory}`,
+        why: error.text,
+        hint: "run luksmith as root",
+      });
     }
   }
 

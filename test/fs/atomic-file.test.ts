@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createFile, makeDirectory, removeFile, replaceFile } from "../../src/fs/atomic-file.js";
@@ -7,7 +7,10 @@ import { temporaryDirectory, treeOf } from "./tree.js";
 const BYTES = Buffer.from("content");
 
 describe("atomic files", () => {
-  it.each([createFile, replaceFile])("have the mode that was asked for, whatever the umask: %o", (write) => {
+  it.each([
+    ["created", createFile],
+    ["replaced", replaceFile],
+  ])("that are %s have the mode that was asked for, whatever the umask", (_, write) => {
     for (const mask of [0, 0o077, 0o777]) {
       const directory = temporaryDirectory();
       const umask = process.umask(mask);
@@ -34,6 +37,7 @@ describe("atomic files", () => {
     writeFileSync(path, "something longer than that", { mode: 0o666 });
     replaceFile(path, BYTES, 0o600);
     expect(readFileSync(path)).toEqual(BYTES);
+    expect(statSync(path).mode & 0o7777).toBe(0o600);
   });
 
   it("leave nothing behind when their name cannot be given", () => {

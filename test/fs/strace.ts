@@ -23,7 +23,7 @@ export interface Outcome {
 export async function bundle(source: string, directory: string): Promise<string> {
   const file = join(directory, "driver.cjs");
   const build = await rolldown({ input: source, platform: "node", transform: { target: "node20" } });
-  await build.write({ file, format: "cjs" });
+  await build.write({ file, format: "cjs", codeSplitting: false });
   await build.close();
   return file;
 }

@@ -4,7 +4,7 @@ import { addEncryptionBlocks, removeEncryptionBlocks } from "../../src/guest-con
 import { diskInfoFromDomain } from "../../src/disk-info/from-domain-xml.js";
 import { diskElements, parseDomain } from "../../src/guest-config/domain.js";
 import { guestFromDomainXml } from "../../src/guest-config/domain-guest.js";
-import type { EncryptionBlock } from "../../src/host/host-adapter.js";
+import type { EncryptionBlock, Guest } from "../../src/host/host-adapter.js";
 import { type KeyUuid, newKeyUuid, parseKeyUuid } from "../../src/keystore/key-uuid.js";
 import { DOMAINS, domainXml } from "../fixtures/domains/domains.js";
 import { canonicalXml, schemaValid } from "../fixtures/domains/xmllint.js";
@@ -155,9 +155,7 @@ describe("every fixture, for every disk, some sets of disks and all of them", ()
         ...[...blocks].map(([dev, b]) => [dev, b.secretUuid] as const),
       ]);
       expect(secretsOf(annotated)).toEqual(wanted);
-      const before = guestFromDomainXml(xml);
-      const after = guestFromDomainXml(annotated);
-      expect({ ...after, configuration: "", disks: {} }).toEqual({ ...before, configuration: "", disks: {} });
+      expect(withoutBlocks(guestFromDomainXml(annotated))).toEqual(withoutBlocks(guestFromDomainXml(xml)));
     }
   });
 
@@ -169,21 +167,22 @@ describe("every fixture, for every disk, some sets of disks and all of them", ()
         "g",
       );
       const without = canonical(annotated).replaceAll(block, "");
-      expect(without).toBe(canonical(xml).replaceAll("> </source>", "></source>"));
+      expect(without).toBe(canonical(xml));
     }
   });
 
   it("is still valid where the original is, as libvirt's schema has it", () => {
+    const local = cases.filter(({ xml, blocks }) => [...blocks.keys()].every((dev) => isLocal(xml, dev)));
     const valid = schemaValid(
-      cases.map(({ xml }) => xml),
+      local.map(({ xml }) => xml),
       "domain",
     );
     const stillValid = schemaValid(
-      cases.map(({ annotated }) => annotated),
+      local.map(({ annotated }) => annotated),
       "domain",
     );
     expect(stillValid).toEqual(valid);
-    expect(valid.size).toBeGreaterThan(cases.length * 0.95);
+    expect(valid.size).toBeGreaterThan(local.length * 0.95);
   });
 
   it("comes back byte for byte, all at once or one block after the other", () => {
@@ -217,7 +216,7 @@ it("any source, however it is written, comes back byte for byte", () => {
         expect(removeEncryptionBlocks(annotated, blocks)).toBe(xml);
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: 300 },
   );
 });
 
@@ -227,7 +226,7 @@ function diskText(): fc.Arbitrary<string> {
   const item = fc.constantFrom(
     "<!-- </source> <encryption/> -->",
     "<seclabel model='dac' relabel='no'/>",
-    "<slices>\n<slice/> </slices>",
+    "<reservations managed='no'>\n<source type='unix'/> </reservations>",
     "<![CDATA[</source>]]>",
     "<![CDATA[ ]]>",
     "<?pi <source/> ?>",
@@ -272,6 +271,15 @@ function secretsOf(xml: string): ReadonlyMap<string, KeyUuid | undefined> {
   return new Map(disks.map((disk) => [disk.dev, disk.encryption_secret_uuid]));
 }
 
+/** All of the guest but the text and what the blocks say. */
+function withoutBlocks(guest: Guest): unknown {
+  const { mapping, ...buses } = guest.disks;
+  const disks = Object.values(mapping).map(({ dev, bus, type, boot_index, format, volume, readOnly }) => {
+    return { dev, bus, type, boot_index, format, volume, readOnly };
+  });
+  return { ...guest, configuration: undefined, disks: { ...buses, disks } };
+}
+
 function guestDisks(xml: string) {
   return diskInfoFromDomain(parseDomain(xml)).mapping;
 }
@@ -280,6 +288,11 @@ function annotatableDisks(xml: string): string[] {
   const disks = [...diskElements(parseDomain(xml))];
   const bare = disks.filter(([dev, disk]) => disk.element("source") && !guestDisks(xml)[dev]!.encrypted);
   return bare.map(([dev]) => dev);
+}
+
+/** libvirt's schema has a place for the block in every file and block device; not so for every network protocol. */
+function isLocal(xml: string, dev: string): boolean {
+  return ["file", "block"].includes(guestDisks(xml)[dev]!.volume.kind);
 }
 
 /** All sets of up to four disks; of more, each alone, every second, and all. */

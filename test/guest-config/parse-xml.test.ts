@@ -105,7 +105,7 @@ describe("parseXml", () => {
   it.each<[string, string]>([
     ["carriage returns", `<a>${"\r".repeat(size - 7)}</a>`],
     ["CRLF in one attribute", `<a b='${"\r\n".repeat(size / 4)}'/>`],
-    ["elements", `<a>${"<b/>\r\n".repeat(size / 16)}</a>`],
+    ["elements", `<a>${"<b/>\r\n".repeat(size / 64)}</a>`],
     ["attributes", `<a ${Array.from({ length: size / 40 }, (_, index) => `a${index}=''`).join(" ")}/>`],
   ])("reads large input soon: %s", (_, xml) => {
     expect(parseXml(xml).name).toBe("a");
@@ -127,12 +127,15 @@ describe("any text at all", () => {
           expect((thrown as LuksmithError).code).toBe("GUEST_CONFIG_INVALID");
         }
       }),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     );
   });
 
   it("is never read where libvirt's own parser finds a fault in it", () => {
-    const mutants = [...INVALID_DOMAINS.map(({ xml }) => xml), ...fc.sample(mutant(), 800)];
+    const mutants = [
+      ...INVALID_DOMAINS.map(({ xml }) => xml),
+      ...fc.sample(mutant(), { seed: 1, numRuns: 800 }),
+    ];
     const good = wellFormed(mutants);
     const accepted = mutants.filter((xml) => isRead(xml));
     const acceptedInError = mutants.filter((xml, index) => isRead(xml) && !good.has(index));

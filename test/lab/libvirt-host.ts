@@ -55,12 +55,14 @@ const NAMESPACE = fileURLToPath(new URL("libvirt-namespace.sh", import.meta.url)
 const START_DAEMON = "libvirtd --daemon --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid";
 const STOP_DAEMON = `pid=$(cat /run/libvirtd.pid); kill "$pid"; while kill -0 "$pid"; do sleep 0.01; done 2>/dev/null`;
 const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
-const UNQUOTED_PATH = /^[\w./-]+$/;
+/** A path that the namespace does not hide and that needs no quotes in a shell. */
+const USABLE_PATH = /^(?!\/(?:run|etc|var\/(?:lib|cache|log))\/)[\w./-]+$/;
 
 /** Needs root, and the packages libvirt-daemon, libvirt-daemon-driver-qemu, libvirt-clients, qemu-system-x86. */
 export async function startLibvirtHost(): Promise<LibvirtHost> {
-  const dir = await mkdtemp(join(tmpdir(), "luksmith-host-"));
-  if (!UNQUOTED_PATH.test(dir)) throw new Error(`the lab needs a plain path for temporary files, not ${dir}`);
+  const name = join(tmpdir(), "luksmith-host-");
+  if (!USABLE_PATH.test(name)) throw new Error(`TMPDIR must be a plain path that is not hidden: ${name}`);
+  const dir = await mkdtemp(name);
   const { pid, end } = await startNamespace(dir);
   const host = new NamespacedHost(dir, pid, end);
   try {

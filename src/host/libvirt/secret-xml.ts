@@ -1,6 +1,6 @@
 import { create } from "xmlbuilder2";
 import { printable } from "../../guest-config/printable.js";
-import { type KeyUuid, parseKeyUuid } from "../../keystore/key-uuid.js";
+import { parseKeyUuid } from "../../keystore/key-uuid.js";
 import type { ProvidedSecret } from "../host-adapter.js";
 
 export interface SecretIdentity extends ProvidedSecret {
@@ -34,7 +34,7 @@ const USAGE =
 /** What a libvirt secret's usage says, or undefined if the secret is not one of ours. */
 export function parseUsage(usage: string): ProvidedSecret | undefined {
   const { guestId, disk, uuid } = USAGE.exec(usage)?.groups ?? {};
-  const keyUuid: KeyUuid | undefined = uuid === undefined ? undefined : parseKeyUuid(uuid);
+  const keyUuid = parseKeyUuid(uuid ?? "");
   if (guestId === undefined || disk === undefined || keyUuid === undefined) return undefined;
   return { guestId, disk, uuid: keyUuid };
 }

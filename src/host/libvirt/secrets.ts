@@ -45,16 +45,15 @@ export class LibvirtSecrets {
   }
 
   async #provide(guest: Pick<Guest, "name">, wanted: readonly Wanted[]): Promise<void> {
+    const task = `provide the secrets of guest ${printable(guest.name)}`;
     try {
       const defined = await this.virsh.run(...wanted.map(({ define }) => define), ["secret-list"]);
       // values in a second process: in the first, virsh would go on to overwrite the value of a secret that is foreign
       const values = valueCommands(wanted, parseSecretList(defined.stdout));
-      if (values === undefined)
-        throw secretsFailed(`provide the secrets of guest ${printable(guest.name)}`, defined);
+      if (values === undefined) throw secretsFailed(task, defined);
       if (values.length === 0) return;
       const set = await this.virsh.run(...values);
-      if (set.errors.length > 0)
-        throw secretsFailed(`provide the secrets of guest ${printable(guest.name)}`, set);
+      if (set.errors.length > 0) throw secretsFailed(task, set);
     } catch (thrown) {
       await this.#tryWithdraw(wanted.map(({ uuid }) => uuid));
       throw thrown;

@@ -64,6 +64,18 @@ describe("file keystore: damaged records", () => {
     }
   });
 
+  it("takes no malformed UTF-8 for the character that stands for it", async () => {
+    const { keystore, record, path, bytes } = await prepare();
+    const at = bytes.indexOf("\ufffd");
+    for (const malformed of [[0xf0, 0xbf, 0xbd], [0xff]]) {
+      writeFileSync(
+        path,
+        Buffer.concat([bytes.subarray(0, at), Buffer.from(malformed), bytes.subarray(at + 3)]),
+      );
+      await expect(keystore.fetch(keyUuidOf(record))).rejects.toMatchObject(corrupt);
+    }
+  });
+
   it.each([
     ["state", { state: "active" }],
     ["volume", { volume: "/srv/vm/other.img" }],

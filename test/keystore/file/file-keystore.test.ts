@@ -1,4 +1,5 @@
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -16,7 +17,7 @@ keystoreContract("file keystore", () => {
   return Promise.resolve({
     keystore: another(),
     another,
-    [Symbol.asyncDispose]: () => Promise.resolve(rmSync(parent, { recursive: true })),
+    [Symbol.asyncDispose]: () => rm(parent, { recursive: true }),
   });
 });
 

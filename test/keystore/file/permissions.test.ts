@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -7,7 +8,6 @@ import type { KeyRecord } from "../../../src/generated/key-record.js";
 import { temporaryDirectory, treeOf } from "../../fs/tree.js";
 import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
 import { fileKeystore, recordPath } from "./file-keystore.fixture.js";
-import { execFileSync } from "node:child_process";
 
 interface Prepared {
   readonly directory: string;
@@ -95,11 +95,26 @@ describe("file keystore: permissions", () => {
     },
   );
 
-  it("says at the first test that a record is unsafe", async () => {
+  it("lists no record that is unsafe", async () => {
     const { directory, record } = await prepare();
     chmodSync(recordPath(directory, record), 0o644);
     await refusal(fileKeystore(directory).list());
     await refusal(fileKeystore(directory).test());
+  });
+
+  it("tells whoever is not root to become it", async () => {
+    const { directory, record } = await prepare();
+    process.seteuid!(65534);
+    try {
+      const keystore = fileKeystore(directory);
+      await expect(keystore.fetch(keyUuidOf(record))).rejects.toMatchObject({ code: "NOT_PERMITTED" });
+      await expect(keystore.list()).rejects.toMatchObject({ code: "NOT_PERMITTED" });
+      await expect(storeText(keystore, sampleRecord(), "new")).rejects.toMatchObject({
+        code: "KEYSTORE_WRITE_FAILED",
+      });
+    } finally {
+      process.seteuid!(0);
+    }
   });
 
   it("refuses an unsafe directory that was there before the first key", async () => {

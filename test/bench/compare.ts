@@ -1,0 +1,70 @@
+/** One thing that is timed; what it needs before and leaves after is not. Promises are awaited. */
+export interface Action {
+  readonly before?: () => unknown;
+  readonly run: () => unknown;
+  /** A failure with this message is somebody else's and passes: it is tried again, and only the success counts. */
+  readonly transient?: RegExp;
+  readonly after?: () => unknown;
+}
+
+/** Milliseconds of each round, by the action's name. */
+export type Samples<Name extends string> = Readonly<Record<Name, readonly number[]>>;
+
+/**
+ * Times every action once in each round, one after the other: what slows this machine down for a while slows down
+ * both sides of a ratio.
+ */
+export async function interleave<Name extends string>(
+  actions: Readonly<Record<Name, Action>>,
+  rounds: number,
+): Promise<Samples<Name>> {
+  const entries = Object.entries<Action>(actions);
+  const samples = Object.fromEntries(entries.map(([name]) => [name, [] as number[]]));
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, action] of entries) {
+      await action.before?.();
+      samples[name]?.push(await time(action));
+      await action.after?.();
+    }
+  }
+  return samples as Record<Name, number[]>;
+}
+
+async function time({ run, transient }: Action, attempts = 5): Promise<number> {
+  const started = performance.now();
+  try {
+    await run();
+    return performance.now() - started;
+  } catch (thrown) {
+    if (attempts === 1 || !(thrown instanceof Error) || transient?.test(thrown.message) !== true)
+      throw thrown;
+    return await time({ run, transient }, attempts - 1);
+  }
+}
+
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export function spread(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  return { median: quantile(sorted, 0.5), min: quantile(sorted, 0), max: quantile(sorted, 1) };
+}
+
+function quantile(sorted: readonly number[], fraction: number): number {
+  const at = fraction * (sorted.length - 1);
+  const low = sorted[Math.floor(at)] ?? NaN;
+  const high = sorted[Math.ceil(at)] ?? NaN;
+  return (low + high) / 2;
+}
+
+/** Round by round, never one round's time against another's. */
+export function perRound(
+  left: readonly number[],
+  right: readonly number[],
+  combine: (left: number, right: number) => number,
+): number[] {
+  return left.map((value, round) => combine(value, right[round] ?? NaN));
+}

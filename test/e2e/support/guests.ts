@@ -1,0 +1,60 @@
+import { domainXml, escapeXml } from "../../lab/test-domain.js";
+
+export interface GuestDisk {
+  readonly dev: string;
+  readonly path: string;
+  readonly format: "raw" | "qcow2";
+  /** Brings an encryption block with this secret UUID, as an orchestrator writes it. */
+  readonly secretUuid?: string;
+}
+
+export interface TestGuest {
+  readonly name: string;
+  readonly uuid: string;
+  readonly disks: readonly GuestDisk[];
+  /** XML inside of `<metadata>`. */
+  readonly metadata?: string;
+}
+
+export function guestXml({ name, uuid, disks, metadata = "" }: TestGuest): string {
+  const devices = `${disks.map(diskXml).join("")}<memballoon model='none'/>`;
+  return domainXml({ name, uuid, metadata, devices });
+}
+
+function diskXml({ dev, path, format, secretUuid }: GuestDisk): string {
+  const block =
+    secretUuid === undefined
+      ? ""
+      : `<encryption format='luks'><secret type='passphrase' uuid='${secretUuid}'/></encryption>`;
+  return `<disk type='file' device='disk'>
+    <driver name='qemu' type='${format}'/>
+    <source file='${escapeXml(path)}'>${block}</source>
+    <target dev='${dev}' bus='virtio'/>
+  </disk>`;
+}
+
+/** What Nova writes into a domain for a flavor and an image with these extra specs and properties. */
+export function novaMetadata(
+  flavor: Readonly<Record<string, string>>,
+  image: Readonly<Record<string, string>> = {},
+): string {
+  const items = (tag: string, values: Readonly<Record<string, string>>) =>
+    Object.entries(values)
+      .map(([name, value]) => `<nova:${tag} name='${name}'>${value}</nova:${tag}>`)
+      .join("");
+  return `<nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>
+    <nova:flavor name='m1.secret'><nova:extraSpecs>${items("extraSpec", flavor)}</nova:extraSpecs></nova:flavor>
+    <nova:image uuid='0d7f1f0c-3a5c-4b5f-9d43-5a3f6b1c2d3e'>
+      <nova:properties>${items("property", image)}</nova:properties>
+    </nova:image>
+  </nova:instance>`;
+}
+
+/** A guest whose flavor asks for encryption. */
+export const FLAVOR_ASKS = novaMetadata({ "hw:ephemeral_encryption": "true" });
+
+/** Luksmith's own element; `attributes` as they stand in the XML. */
+export function luksmithMetadata(attributes: string, devs: readonly string[] = []): string {
+  const disks = devs.map((dev) => `<luksmith:disk dev='${dev}'/>`).join("");
+  return `<luksmith:encryption xmlns:luksmith='urn:luksmith:guest:1' ${attributes}>${disks}</luksmith:encryption>`;
+}

@@ -1,0 +1,236 @@
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { CATALOGUE, type ErrorCode } from "../../../src/error/catalogue.js";
+import { FileKeystore } from "../../../src/keystore/file/file-keystore.js";
+import { type KeyUuid, parseKeyUuid } from "../../../src/keystore/key-uuid.js";
+import type { Key } from "../../../src/keystore/keystore.js";
+import { type ExecResult, type LibvirtHost, startLibvirtHost } from "../../lab/libvirt-host.js";
+import { type GuestDisk, guestXml, type TestGuest } from "./guests.js";
+import { type ImageFormat, makeVolume } from "./volumes.js";
+
+const PROJECT = fileURLToPath(new URL("../../..", import.meta.url));
+
+/** A line of Luksmith's log. */
+export interface LogRecord {
+  readonly level: string;
+  readonly message: string;
+  readonly guest?: string;
+  readonly event?: string;
+  readonly cause?: string;
+  readonly steps?: readonly string[];
+  readonly code?: ErrorCode;
+  readonly what?: string;
+  readonly why?: string;
+  readonly hint?: string;
+}
+
+/** How Luksmith refused something: what its log has, and what the person saw. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly stderr: string;
+}
+
+/** A private libvirt host with the built plugin installed, as an administrator installs it. */
+export class LuksmithHost implements AsyncDisposable {
+  private constructor(
+    readonly libvirt: LibvirtHost,
+    /** The installed copy of the plugin: a build beside the tests does not change it. */
+    readonly pluginRoot: string,
+  ) {}
+
+  static async start(): Promise<LuksmithHost> {
+    const libvirt = await startLibvirtHost();
+    try {
+      const pluginRoot = join(libvirt.dir, "plugin");
+      await copyPlugin(pluginRoot);
+      const host = new LuksmithHost(libvirt, pluginRoot);
+      await mkdir(host.images);
+      await host.install();
+      return host;
+    } catch (thrown) {
+      await libvirt.stop();
+      throw thrown;
+    }
+  }
+
+  /** Directory of the volumes, the same inside and outside. */
+  get images(): string {
+    return join(this.libvirt.dir, "images");
+  }
+
+  /** A path of the host as the test sees it. */
+  inside(path: string): string {
+    return join(this.libvirt.root, path);
+  }
+
+  get keystoreDirectory(): string {
+    return this.inside("/var/lib/luksmith/keystore");
+  }
+
+  /** Registers the hooks, and does what the command says is left to do. */
+  async install(): Promise<void> {
+    const said = await this.must("install", "--host", "libvirt");
+    const command = /^now run: (.*)$/m.exec(said)?.[1];
+    if (command === undefined) return;
+    await this.libvirt.exec(["sh", "-c", command]);
+    await this.libvirt.virsh("uri");
+  }
+
+  luksmith(...args: readonly string[]): Promise<ExecResult> {
+    return this.libvirt.exec(this.command(...args));
+  }
+
+  command(...args: readonly string[]): string[] {
+    return [process.execPath, join(this.pluginRoot, "dist/cli/luksmith.js"), ...args];
+  }
+
+  /** Standard output of a command that works. */
+  async must(...args: readonly string[]): Promise<string> {
+    const { exitCode, stdout, stderr } = await this.luksmith(...args);
+    if (exitCode !== 0) throw new Error(`luksmith ${args.join(" ")}: exit code ${exitCode}\n${stderr}`);
+    return stdout;
+  }
+
+  /** What `luksmith ARGS --json` prints. */
+  async json(...args: readonly string[]): Promise<unknown> {
+    return JSON.parse(await this.must(...args, "--json"));
+  }
+
+  /** Defines a guest with new volumes of these formats: vda, vdb, … */
+  async guest(name: string, ...formats: ImageFormat[]): Promise<TestGuest> {
+    const disks = await Promise.all(
+      formats.map(async (format, index): Promise<GuestDisk> => {
+        const path = this.newPath(format);
+        await makeVolume(path, format);
+        return { dev: `vd${String.fromCharCode(97 + index)}`, path, format };
+      }),
+    );
+    return this.define({ name, disks });
+  }
+
+  newPath(format: string): string {
+    return join(this.images, `${randomUUID()}.${format}`);
+  }
+
+  async define(guest: Omit<TestGuest, "uuid"> & { readonly uuid?: string }): Promise<TestGuest> {
+    const complete = { uuid: randomUUID(), ...guest };
+    await this.libvirt.define(guestXml(complete));
+    return complete;
+  }
+
+  async start(guest: TestGuest): Promise<void> {
+    await this.libvirt.virsh("start", guest.uuid);
+  }
+
+  async stop(guest: TestGuest): Promise<void> {
+    await this.libvirt.virsh("destroy", guest.uuid);
+  }
+
+  async isRunning(guest: TestGuest): Promise<boolean> {
+    return (await this.libvirt.virsh("list", "--uuid")).includes(guest.uuid);
+  }
+
+  definition(guest: TestGuest): Promise<string> {
+    return this.libvirt.virsh("dumpxml", "--inactive", "--security-info", guest.uuid);
+  }
+
+  /** Device name → secret UUID of the encryption blocks in the guest's persistent definition. */
+  async blocks(guest: TestGuest): Promise<Record<string, KeyUuid>> {
+    const blocks: Record<string, KeyUuid> = {};
+    for (const [disk] of (await this.definition(guest)).matchAll(/<disk .*?<\/disk>/gs)) {
+      const uuid = parseKeyUuid(/<secret .*?uuid='([^']+)'/.exec(disk)?.[1] ?? "");
+      const dev = /<target dev='([^']+)'/.exec(disk)?.[1];
+      if (uuid !== undefined && dev !== undefined) blocks[dev] = uuid;
+    }
+    return blocks;
+  }
+
+  keystore(): FileKeystore {
+    return new FileKeystore({ name: "local", type: "file", directory: this.keystoreDirectory });
+  }
+
+  /** The key, whose passphrase the caller disposes of. */
+  async key(uuid: string | undefined): Promise<Key> {
+    const parsed = parseKeyUuid(uuid ?? "");
+    const key = parsed && (await this.keystore().fetch(parsed));
+    if (key === undefined) throw new Error(`the keystore has no key ${uuid ?? "(none named)"}`);
+    return key;
+  }
+
+  async settings(settings: object | string): Promise<void> {
+    const text = typeof settings === "string" ? settings : JSON.stringify(settings);
+    await writeFile(this.inside("/etc/luksmith/settings.json"), text, { mode: 0o644 });
+  }
+
+  async log(): Promise<LogRecord[]> {
+    const path = this.inside("/var/log/luksmith/luksmith.log");
+    if (!existsSync(path)) return [];
+    const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1);
+    return lines.map((line) => JSON.parse(line) as LogRecord);
+  }
+
+  /** The guest does not start, and virsh tells the user all that the log says about it. */
+  refusedStart(guest: TestGuest): Promise<Refusal> {
+    return this.refusal(() => this.libvirt.exec(["virsh", "-c", "qemu:///system", "start", guest.uuid]), 1);
+  }
+
+  /** `luksmith protect` refuses, with the exit code of its error, and tells the user all that the log says. */
+  refusedProtect(...args: readonly string[]): Promise<Refusal> {
+    return this.refusal(() => this.luksmith("protect", ...args));
+  }
+
+  private async refusal(run: () => Promise<ExecResult>, expectedExitCode?: number): Promise<Refusal> {
+    const before = (await this.log()).length;
+    const { exitCode, stderr } = await run();
+    const errors = (await this.log()).slice(before).filter(({ level }) => level === "error");
+    const [{ code, what, why, hint } = {}] = errors;
+    if (code === undefined) throw new Error(`no error is in the log; exit code ${exitCode}\n${stderr}`);
+    const lines = [
+      `error: ${what ?? ""}`,
+      ...(why === undefined ? [] : [`cause: ${why}`]),
+      ...(hint === undefined ? [] : [`hint: ${hint}`]),
+    ];
+    const untold = lines.filter((line) => !stderr.includes(line));
+    if (untold.length > 0) throw new Error(`the user is not told ${JSON.stringify(untold)}, only\n${stderr}`);
+    const expected = expectedExitCode ?? CATALOGUE[code].exit;
+    if (exitCode !== expected) throw new Error(`exit code ${exitCode} instead of ${expected}\n${stderr}`);
+    return { code, hint: hint ?? "", stderr };
+  }
+
+  async stopGuests(): Promise<void> {
+    const running = (await this.libvirt.virsh("list", "--uuid")).split("\n").filter((line) => line !== "");
+    for (const uuid of running) await this.libvirt.virsh("destroy", uuid);
+  }
+
+  /** As if nothing had happened since it was installed. All guests must be shut off. */
+  async reset(): Promise<void> {
+    const guests = (await this.libvirt.virsh("list", "--all", "--uuid")).split("\n").filter((line) => line !== "");
+    for (const uuid of guests) await this.libvirt.virsh("undefine", uuid, "--managed-save");
+    for (const uuid of await this.libvirt.secretsLeft()) await this.libvirt.virsh("secret-undefine", uuid);
+    for (const path of ["/etc/luksmith", "/var/lib/luksmith", "/var/log/luksmith"]) await empty(this.inside(path));
+    await empty(this.images);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.libvirt.stop();
+  }
+}
+
+/** What an administrator installs, as `npm pack` takes it from package.json. */
+async function copyPlugin(target: string): Promise<void> {
+  const manifest = await readFile(join(PROJECT, "package.json"), "utf8");
+  const { files } = JSON.parse(manifest) as { files: string[] };
+  if (!existsSync(join(PROJECT, "dist"))) throw new Error("there is no dist/: npm run build");
+  for (const file of ["package.json", ...files]) {
+    await cp(join(PROJECT, file), join(target, file), { recursive: true });
+  }
+}
+
+/** The directory itself stays: it can be a mount point. */
+async function empty(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) await rm(join(directory, name), { recursive: true });
+}

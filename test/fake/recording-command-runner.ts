@@ -1,0 +1,31 @@
+import {
+  type Command,
+  type CommandResult,
+  type CommandRunner,
+  ExecaCommandRunner,
+} from "../../src/exec/command-runner.js";
+
+/** Writes down every command and then runs it for real, or does what `before` does in the moment before it. */
+export class RecordingCommandRunner implements CommandRunner {
+  readonly commands: Command[] = [];
+  /** May change the world before a command runs: a race, made certain. */
+  before: (command: Command) => void | Promise<void> = () => undefined;
+
+  constructor(private readonly inner: CommandRunner = new ExecaCommandRunner()) {}
+
+  async run(command: Command): Promise<CommandResult> {
+    this.commands.push(command);
+    await this.before(command);
+    return await this.inner.run(command);
+  }
+
+  /** The commands as a person would type them. */
+  get lines(): string[] {
+    return this.commands.map(({ tool, args }) => [tool, ...args].join(" "));
+  }
+
+  /** How many commands began with `words`. */
+  count(words: string): number {
+    return this.lines.filter((line) => line.startsWith(words)).length;
+  }
+}

@@ -28,6 +28,8 @@ export default tseslint.config(
       "@typescript-eslint/consistent-type-imports": "error",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      // reports `new` of a class with no private member where an interface is wanted
+      "@typescript-eslint/no-unsafe-class-instance-assignment": "off",
       // the compiler knows them for `using`, Node 20 does not
       "no-restricted-globals": ["error", "DisposableStack", "AsyncDisposableStack", "SuppressedError"],
       "max-lines": ["error", { max: 250, skipBlankLines: true, skipComments: true }],

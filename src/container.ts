@@ -26,7 +26,7 @@ export function compose({ settings, host, humanLevel }: Composition): Container 
   return new Container()
     .value(t.SETTINGS, settings)
     .value(t.CLOCK, SYSTEM_CLOCK)
-    .class(t.COMMAND_RUNNER, ExecaCommandRunner)
+    .value(t.COMMAND_RUNNER, new ExecaCommandRunner())
     .factory(t.LOGGER, (c) => {
       const { logFile: file, logLevel: fileLevel } = settings;
       return new WinstonLogger({ file, fileLevel, humanLevel, runner: c.resolve(t.COMMAND_RUNNER) });

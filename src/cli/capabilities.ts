@@ -12,9 +12,14 @@ export function capabilitiesCommand(): Command {
     .option("--json", "for machines")
     .action(async ({ json }: { json?: true }) => {
       const found = await capabilities();
-      if (json) return printJson(validate, found);
+      if (json) {
+        printJson(validate, found);
+        return;
+      }
       print(`host: ${found.host.type} ${found.host.libvirt ?? ""}, QEMU ${found.host.qemu}`);
-      print(`traits: ${found.traits.join(", ") || "none: this host cannot encrypt disks, see luksmith doctor"}`);
+      print(
+        `traits: ${found.traits.join(", ") || "none: this host cannot encrypt disks, see luksmith doctor"}`,
+      );
       print(`keystore types: ${found.keystores.join(", ")}\n`);
       printTable(
         ["backend", "formats"],

@@ -14,13 +14,19 @@ export function completionCommand(): Command {
       const root = command.parent ?? command;
       const words = [...entriesOf(root, [])];
       switch (shell) {
-        case "bash":
-          return print(bash(words));
-        case "zsh":
-          // zsh runs bash completions through its own emulation
-          return print(`#compdef luksmith\nautoload -U +X bashcompinit && bashcompinit\n${bash(words)}`);
-        case "fish":
-          return print(fish(words));
+        case "bash": {
+          print(bash(words));
+          return;
+        }
+        case "zsh": // zsh runs bash completions through its own emulation
+        {
+          print(`#compdef luksmith\nautoload -U +X bashcompinit && bashcompinit\n${bash(words)}`);
+          return;
+        }
+        case "fish": {
+          print(fish(words));
+          return;
+        }
       }
     });
 }

@@ -88,7 +88,12 @@ async function checkHook(container: Container): Promise<Check> {
     case "outdated":
       return { name: "hook", result: "warning", detail: `${path} is of another version`, hint };
     case "foreign":
-      return { name: "hook", result: "failed", detail: `${path} is not ours`, hint: `move it away, then: ${hint}` };
+      return {
+        name: "hook",
+        result: "failed",
+        detail: `${path} is not ours`,
+        hint: `move it away, then: ${hint}`,
+      };
     case "absent":
       return { name: "hook", result: "failed", detail: `${path} does not exist: no disk is protected`, hint };
   }
@@ -101,7 +106,11 @@ async function checkKeystores(container: Container): Promise<Check[]> {
     .map((keystore) =>
       guarded(`keystore ${keystore.name}`, async () => {
         if (canTest(keystore)) await keystore.test();
-        return { name: `keystore ${keystore.name}`, result: "ok", detail: "a key was stored, fetched and deleted" };
+        return {
+          name: `keystore ${keystore.name}`,
+          result: "ok",
+          detail: "a key was stored, fetched and deleted",
+        };
       }),
     );
   return (await Promise.all(checks)).flat();
@@ -112,7 +121,8 @@ async function checkSecrets(container: Container): Promise<Check> {
   const [provided, guests] = await Promise.all([host.providedSecrets(), host.listGuests()]);
   const running = new Set(guests.filter((guest) => guest.running).map((guest) => guest.id));
   const orphans = provided.filter(({ guestId }) => !running.has(guestId));
-  if (orphans.length === 0) return { name: "host secrets", result: "ok", detail: `${provided.length} in use, none orphaned` };
+  if (orphans.length === 0)
+    return { name: "host secrets", result: "ok", detail: `${provided.length} in use, none orphaned` };
   return {
     name: "host secrets",
     result: "warning",

@@ -16,11 +16,25 @@ function listCommand(): Command {
     .option("--json", "for machines")
     .action(async ({ json }: { json?: true }) => {
       const keys = await listKeys();
-      if (json) return printJson(validate, { keys } satisfies KeysOutput);
-      if (keys.length === 0) return print("no keys yet");
+      if (json) {
+        printJson(validate, { keys } satisfies KeysOutput);
+        return;
+      }
+      if (keys.length === 0) {
+        print("no keys yet");
+        return;
+      }
       printTable(
         ["uuid", "state", "guest", "disk", "volume", "keystore", "created"],
-        keys.map((key) => [key.uuid, key.state, key.guest.name, key.disk, key.volume, key.keystore, key.createdAt]),
+        keys.map((key) => [
+          key.uuid,
+          key.state,
+          key.guest.name,
+          key.disk,
+          key.volume,
+          key.keystore,
+          key.createdAt,
+        ]),
       );
     });
 }

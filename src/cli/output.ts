@@ -18,7 +18,13 @@ export function print(line: string): void {
 export function printTable(heading: readonly string[], rows: readonly (readonly string[])[]): void {
   const all = [heading.map((cell) => cell.toUpperCase()), ...rows];
   const widths = heading.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  for (const row of all) print(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
+  for (const row of all)
+    print(
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    );
 }
 
 /** `64 MiB`, `1.5 GiB`: binary units, one decimal at most. */

@@ -18,8 +18,14 @@ export function planCommand(): Command {
       const container = open();
       const guest = await container.resolve(HOST).readGuest(name);
       const plan = await dispatch(container, asIfFired(event, guest), "plan");
-      if (json) return printJson(validate, { event, guest: { id: guest.id, name: guest.name }, stages: plan.stages });
-      if (plan.stages.length === 0) return print("nothing to do");
+      if (json) {
+        printJson(validate, { event, guest: { id: guest.id, name: guest.name }, stages: plan.stages });
+        return;
+      }
+      if (plan.stages.length === 0) {
+        print("nothing to do");
+        return;
+      }
       plan.stages.flat().forEach((step, index) => print(`${index + 1}. ${renderStep(step)}`));
     });
 }

@@ -47,7 +47,10 @@ function setCommand(): Command {
       requireRoot();
       const text = readFileSync(0, "utf8");
       parseSettings(text, "standard input");
-      if (dryRun) return print("the settings are valid; nothing was changed");
+      if (dryRun) {
+        print("the settings are valid; nothing was changed");
+        return;
+      }
       const runner = new ExecaCommandRunner();
       await saveSettings(text, { runner, ...(digest === undefined ? {} : { expectedDigest: digest }) });
       print(`saved: ${SETTINGS_PATH}`);
@@ -65,7 +68,11 @@ function testCommand(): Command {
       if (json) printJson(validateTest, { ok, keystores } satisfies SettingsTestOutput);
       else {
         for (const { name, type, problem } of keystores) {
-          print(problem ? `failed: keystore ${name} (${type}): ${problem.what}` : `ok: keystore ${name} (${type})`);
+          print(
+            problem
+              ? `failed: keystore ${name} (${type}): ${problem.what}`
+              : `ok: keystore ${name} (${type})`,
+          );
           if (problem?.why) print(`cause: ${problem.why}`);
           if (problem?.hint) print(`hint: ${problem.hint}`);
         }

@@ -28,15 +28,22 @@ export function statusCommand(): Command {
     .action(async (name: string | undefined, { json }: { json?: true }) => {
       const container = open();
       const guests = name === undefined ? await everyGuest(container) : [await guestStatus(container, name)];
-      if (json) return printJson(validate, { guests } satisfies StatusOutput);
-      if (guests.length === 0) return print("this host has no guests");
+      if (json) {
+        printJson(validate, { guests } satisfies StatusOutput);
+        return;
+      }
+      if (guests.length === 0) {
+        print("this host has no guests");
+        return;
+      }
       show(guests);
     });
 }
 
 async function everyGuest(container: Container): Promise<GuestStatus[]> {
   const statuses: GuestStatus[] = [];
-  for (const { id } of await container.resolve(HOST).listGuests()) statuses.push(await guestStatus(container, id));
+  for (const { id } of await container.resolve(HOST).listGuests())
+    statuses.push(await guestStatus(container, id));
   return statuses;
 }
 
@@ -48,7 +55,10 @@ async function guestStatus(container: Container, nameOrId: string): Promise<Gues
 }
 
 /** What the guest's next start would be refused for; undefined for a guest that runs or would start. */
-async function startProblem(container: Container, guest: Guest & { running: boolean }): Promise<Problem | undefined> {
+async function startProblem(
+  container: Container,
+  guest: Guest & { running: boolean },
+): Promise<Problem | undefined> {
   if (guest.running) return undefined;
   try {
     await dispatch(container, { event: "pre-start", cause: "start", guest }, "plan");
@@ -63,7 +73,7 @@ async function diskStatuses(container: Container, guest: Guest): Promise<DiskSta
   const storage = container.resolve(STORAGE);
   const requests = requestsOf(guest, container);
   const facts = await gatherFacts(guest, requests, { keyring: container.resolve(KEYRING), storage }, session);
-  return Promise.all(
+  return await Promise.all(
     facts.map(async (fact): Promise<DiskStatus> => {
       const { disk } = fact;
       const status: DiskStatus = {
@@ -115,7 +125,14 @@ function show(guests: readonly GuestStatus[]): void {
     ["guest", "disk", "protection", "size in guest", "key", "volume"],
     guests.flatMap(({ name, disks }) =>
       disks.map(({ device, protection, guestSize, key, volume }) => {
-        return [name, device, protection, guestSize === undefined ? "" : formatBytes(guestSize), key ?? "", volume];
+        return [
+          name,
+          device,
+          protection,
+          guestSize === undefined ? "" : formatBytes(guestSize),
+          key ?? "",
+          volume,
+        ];
       }),
     ),
   );

@@ -10,7 +10,8 @@ export function versionCommand(): Command {
     .option("--json", "for machines")
     .action(({ json }: { json?: true }) => {
       const { version, apiVersion } = loadManifest();
-      if (json) printJson(validate, { version, apiVersion, node: process.versions.node } satisfies VersionOutput);
+      if (json)
+        printJson(validate, { version, apiVersion, node: process.versions.node } satisfies VersionOutput);
       else print(`luksmith ${version}`);
     });
 }

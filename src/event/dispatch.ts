@@ -4,7 +4,11 @@ import type { Plan } from "../plan/step.js";
 import { POST_STOP, PRE_MIGRATE, PRE_START } from "../tokens.js";
 
 /** Hands the event to its handler, which alone is made: the container builds what is asked for. */
-export function dispatch(container: Container, event: LifecycleEvent, manner: "handle" | "plan"): Promise<Plan> {
+export function dispatch(
+  container: Container,
+  event: LifecycleEvent,
+  manner: "handle" | "plan",
+): Promise<Plan> {
   switch (event.event) {
     case "pre-start":
       return container.resolve(PRE_START)[manner](event);

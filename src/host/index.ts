@@ -26,6 +26,10 @@ export function parseHostType(name: string | undefined): KnownHost {
   });
 }
 
-export function hostAdapterFor(host: KnownHost, settings: EffectiveSettings, runner: CommandRunner): HostAdapter {
+export function hostAdapterFor(
+  host: KnownHost,
+  settings: EffectiveSettings,
+  runner: CommandRunner,
+): HostAdapter {
   return HOSTS[host](settings, runner);
 }

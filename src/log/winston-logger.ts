@@ -76,7 +76,13 @@ export class WinstonLogger implements Logger {
         ...rest,
         ...(error === undefined
           ? {}
-          : { code: error.code, what: error.message, why: error.why, hint: error.hint, rendered: renderError(error) }),
+          : {
+              code: error.code,
+              what: error.message,
+              why: error.why,
+              hint: error.hint,
+              rendered: renderError(error),
+            }),
       });
     }
   }

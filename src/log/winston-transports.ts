@@ -23,7 +23,11 @@ export function createWinston({ file, fileLevel, humanLevel, runner }: LogDestin
   if (file !== undefined) winston.add(new JsonLinesTransport(file, { level: fileLevel, format: jsonLine() }));
   if (existsSync(JOURNAL_SOCKET)) {
     const send = (lines: string) =>
-      runner.run({ tool: "systemd-cat", args: ["--identifier=luksmith", "--level-prefix=true"], input: lines });
+      runner.run({
+        tool: "systemd-cat",
+        args: ["--identifier=luksmith", "--level-prefix=true"],
+        input: lines,
+      });
     winston.add(new JournalTransport(send, { level: fileLevel, format: jsonLine() }));
   }
   return winston;
@@ -42,7 +46,7 @@ function human() {
 }
 
 function jsonLine() {
-  return format.printf(({ rendered: _, ...record }) => JSON.stringify(record));
+  return format.printf((record) => JSON.stringify({ ...record, rendered: undefined }));
 }
 
 /**
@@ -64,7 +68,8 @@ class JsonLinesTransport extends Transport {
       appendFileSync(this.#path, `${String(info[MESSAGE])}\n`, { mode: 0o640 });
     } catch (thrown) {
       // a full disk must not stop a guest's start; said once, where a person may see it
-      if (!this.#failed) process.stderr.write(`warning: cannot write the log ${this.#path}: ${String(thrown)}\n`);
+      if (!this.#failed)
+        process.stderr.write(`warning: cannot write the log ${this.#path}: ${String(thrown)}\n`);
       this.#failed = true;
     }
     next();

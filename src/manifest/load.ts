@@ -14,7 +14,7 @@ export const PLUGIN_ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url
 /** plugin.json, checked. @throws MANIFEST_INVALID, MANIFEST_API_VERSION */
 export function loadManifest(path = join(PLUGIN_ROOT, "plugin.json")): PluginManifest {
   const manifest = parse(path);
-  const apiVersion = typeof manifest === "object" && manifest !== null ? Reflect.get(manifest, "apiVersion") : undefined;
+  const apiVersion = apiVersionOf(manifest);
   if (typeof apiVersion === "number" && !API_VERSIONS.includes(apiVersion)) {
     throw new LuksmithError("MANIFEST_API_VERSION", {
       what: `cannot use ${path}: it has apiVersion ${apiVersion}`,
@@ -25,7 +25,9 @@ export function loadManifest(path = join(PLUGIN_ROOT, "plugin.json")): PluginMan
   if (!isManifest(manifest)) {
     throw new LuksmithError("MANIFEST_INVALID", {
       what: `cannot use ${path}`,
-      why: (validate.errors ?? []).map((e) => `${e.instancePath || "/"} ${e.message ?? e.keyword}`).join("; "),
+      why: (validate.errors ?? [])
+        .map((e) => `${e.instancePath || "/"} ${e.message ?? e.keyword}`)
+        .join("; "),
       hint: "install luksmith again",
     });
   }
@@ -43,6 +45,12 @@ function parse(path: string): unknown {
       cause: thrown,
     });
   }
+}
+
+function apiVersionOf(manifest: unknown): unknown {
+  return typeof manifest === "object" && manifest !== null && "apiVersion" in manifest
+    ? manifest.apiVersion
+    : undefined;
 }
 
 function isManifest(value: unknown): value is PluginManifest {

@@ -18,13 +18,20 @@ export type Progress = (step: Step) => void;
  * Does the plan. When a step fails, the steps beside it are awaited, then everything that was done is undone in
  * reverse; an undo that fails is logged and the others go on. Throws the first step's error: it is what the user sees.
  */
-export async function execute(plan: Plan, performer: Performer, logger: Logger, progress?: Progress): Promise<void> {
+export async function execute(
+  plan: Plan,
+  performer: Performer,
+  logger: Logger,
+  progress?: Progress,
+): Promise<void> {
   const undos: Undo[] = [];
   for (const stage of plan.stages) {
     const failures = await performStage(stage, performer, undos, progress);
     if (failures.length === 0) continue;
     for (const undo of undos.toReversed()) {
-      await undo().catch((thrown: unknown) => logger.error("could not undo a step", { error: asLuksmithError(thrown) }));
+      await undo().catch((thrown: unknown) =>
+        logger.error("could not undo a step", { error: asLuksmithError(thrown) }),
+      );
     }
     throw asLuksmithError(failures[0]?.thrown);
   }

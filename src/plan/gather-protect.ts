@@ -28,7 +28,10 @@ export async function gatherProtectFacts(
   return Promise.all(
     requests.map(async (request) => {
       const disk = guest.disks.mapping[request.disk];
-      if (disk === undefined) throw new LuksmithError("DISK_NOT_FOUND", { what: `guest ${guest.name} has no disk ${request.disk}` });
+      if (disk === undefined)
+        throw new LuksmithError("DISK_NOT_FOUND", {
+          what: `guest ${guest.name} has no disk ${request.disk}`,
+        });
       const backend = await sources.storage.backendFor(disk.volume);
       const probe = await backend.probe(disk.volume, "read");
       return { disk, request, probe, known: await knownKey(guest, disk, probe, sources, session) };
@@ -59,5 +62,8 @@ async function knownKey(
 async function pendingKeys(guest: Guest, disk: DiskMapping, { keyring }: Pick<FactSources, "keyring">) {
   const query = { guestId: guest.id, volume: volumeName(disk.volume), state: "pending" } as const;
   const found = await Promise.all(keyring.all().map((keystore) => keystore.find(query)));
-  return found.flat().filter((record) => record.disk === disk.dev).map(keyUuidOf);
+  return found
+    .flat()
+    .filter((record) => record.disk === disk.dev)
+    .map(keyUuidOf);
 }

@@ -49,7 +49,9 @@ async function annotatedDisk(
   if (key !== undefined) session.add(uuid, key);
   const ours = request !== undefined || fact.kind === "found";
   const depth = fact.kind === "found" && fact.record.state === "active" ? "header" : "allocation-map";
-  const probe = ours ? await (await sources.storage.backendFor(disk.volume)).probe(disk.volume, depth) : undefined;
+  const probe = ours
+    ? await (await sources.storage.backendFor(disk.volume)).probe(disk.volume, depth)
+    : undefined;
   return { kind: "annotated", disk, uuid, request, key: fact, probe };
 }
 
@@ -67,7 +69,11 @@ async function lookUp(uuid: KeyUuid, { keyring }: FactSources) {
 }
 
 /** Undefined for a volume of a kind that no storage backend knows: it is not ours, and that is no error here. */
-async function probeIfKnown(disk: DiskMapping, depth: ProbeDepth, { storage }: FactSources): Promise<Probe | undefined> {
+async function probeIfKnown(
+  disk: DiskMapping,
+  depth: ProbeDepth,
+  { storage }: FactSources,
+): Promise<Probe | undefined> {
   const backend = await storage.findBackend(disk.volume);
   return backend?.probe(disk.volume, depth);
 }

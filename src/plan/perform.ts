@@ -81,7 +81,12 @@ export class StepPerformer implements Performer {
     const { host } = this.#resources;
     await host.annotate(
       this.#guest,
-      new Map(blocks.map(({ disk, uuid }): [string, EncryptionBlock] => [disk, { format: "luks", secretUuid: uuid }])),
+      new Map(
+        blocks.map(({ disk, uuid }): [string, EncryptionBlock] => [
+          disk,
+          { format: "luks", secretUuid: uuid },
+        ]),
+      ),
     );
     return () => host.restore(this.#guest);
   }

@@ -48,7 +48,9 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
   const { key, probe } = fact;
   switch (key.kind) {
     case "unavailable":
-      throw key.error.within(`cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`);
+      throw key.error.within(
+        `cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
+      );
     case "unknown":
       return fact.request === undefined || probe === undefined ? undefined : adopt(guest, fact, probe, now);
     case "found":
@@ -72,7 +74,9 @@ function adopt(guest: Guest, fact: AnnotatedDisk, probe: Probe, now: Date): Prep
   const { request, disk, uuid } = fact;
   if (request === undefined) throw new Error("only a disk that is asked for is adopted");
   const record = newKeyRecord({ uuid, guest, disk: disk.dev, volume: volumeName(disk.volume), request, now });
-  return formatNew(fact, record, request.keystore, [{ kind: "store-key", keystore: request.keystore, record }]);
+  return formatNew(fact, record, request.keystore, [
+    { kind: "store-key", keystore: request.keystore, record },
+  ]);
 }
 
 function formatNew(
@@ -112,7 +116,11 @@ function requireNew(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined)
   throw volumeProblem(guest, fact, probe);
 }
 
-function adoptionRefused(guest: Guest, fact: AnnotatedDisk, probe: Exclude<Probe, { kind: "empty" }>): LuksmithError {
+function adoptionRefused(
+  guest: Guest,
+  fact: AnnotatedDisk,
+  probe: Exclude<Probe, { kind: "empty" }>,
+): LuksmithError {
   if (probe.kind === "allocated") {
     return new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", {
       what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} asks for encryption under key ${fact.uuid}, which no keystore has`,

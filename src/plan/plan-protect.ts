@@ -58,8 +58,19 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
   };
 }
 
-function newRecord(guest: Guest, { disk, request }: ProtectFacts, { now, newUuid }: ProtectOptions): KeyRecord {
-  return newKeyRecord({ uuid: newUuid(), guest, disk: disk.dev, volume: volumeName(disk.volume), request, now });
+function newRecord(
+  guest: Guest,
+  { disk, request }: ProtectFacts,
+  { now, newUuid }: ProtectOptions,
+): KeyRecord {
+  return newKeyRecord({
+    uuid: newUuid(),
+    guest,
+    disk: disk.dev,
+    volume: volumeName(disk.volume),
+    request,
+    now,
+  });
 }
 
 /** A known key's volume has its header; only a pending one may still be empty. */
@@ -67,8 +78,10 @@ function requireStateOf(guest: Guest, fact: ProtectFacts, record: KeyRecord): vo
   const { disk, probe } = fact;
   if (probe.kind === "luks" && probe.header.uuid === record.uuid) return;
   switch (record.state) {
-    case "pending":
-      return requireEmpty(guest, fact);
+    case "pending": {
+      requireEmpty(guest, fact);
+      return;
+    }
     case "active":
       throw new LuksmithError("VOLUME_NOT_FORMATTED", {
         what: `disk ${disk.dev} of guest ${guest.name} has lost its LUKS header`,

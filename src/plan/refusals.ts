@@ -1,4 +1,5 @@
 import { LuksmithError } from "../error/luksmith-error.js";
+import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
@@ -7,8 +8,9 @@ import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, PlainDisk } from "./facts.js";
 
 /**
- * Before any I/O: a disk that must be encrypted and has no usable encryption block, or two disks with one key.
- * @throws DISK_NOT_ENCRYPTED, GUEST_CONFIG_INVALID
+ * Before any I/O: a disk that must be encrypted and has no usable encryption block, one whose block
+ * means something else, or two disks with one key.
+ * @throws DISK_NOT_ENCRYPTED, REQUEST_CONFLICT, GUEST_CONFIG_INVALID
  */
 export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, EncryptionRequest>): void {
   const disks = Object.values(guest.disks.mapping);
@@ -23,6 +25,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
     });
   }
   for (const [index, disk] of disks.entries()) {
+    if (requests.has(disk.dev)) requireNativeBlock(guest, disk);
     const uuid = disk.encryption_secret_uuid;
     const twin = uuid && disks.slice(0, index).find((other) => other.encryption_secret_uuid === uuid);
     if (twin && requests.has(disk.dev)) {
@@ -32,6 +35,17 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
       });
     }
   }
+}
+
+/** The block must mean what we make: LUKS version 1 that QEMU itself opens. */
+function requireNativeBlock(guest: Guest, { dev, encryption_format, encryption_options }: DiskMapping): void {
+  const engine = encryption_options?.["engine"] ?? "qemu";
+  if (encryption_format === "luks" && engine === "qemu") return;
+  throw new LuksmithError("REQUEST_CONFLICT", {
+    what: `cannot start guest ${guest.name}: disk ${dev} must be encrypted as luks by QEMU`,
+    why: `its encryption block says format ${encryption_format ?? "unknown"}, engine ${engine}`,
+    hint: "change the block to format='luks' without an engine, or take the request away",
+  });
 }
 
 /**

@@ -57,9 +57,9 @@ export class RawFormat {
       if (header !== undefined) return header;
     }
     const image = await this.formatter.makeHeader(uuid, spec, passphrase);
-    if (file.size < image.header.payloadOffset + SECTOR) throw volumeTooSmall(path, file.size, image.header);
     await refuseIfInUse(this.runner, file);
     await this.proveEmpty(file, isOurs ? WRITTEN : 0);
+    if (file.size < image.header.payloadOffset + SECTOR) throw volumeTooSmall(path, file.size, image.header);
     if (!(await file.isInPlace())) throw volumeReplaced(path);
     try {
       await this.write(file, image, passphrase);

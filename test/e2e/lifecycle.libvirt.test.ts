@@ -6,7 +6,7 @@ const host = hostForThisFile();
 
 describe("a protected guest", () => {
   it("is formatted by its first start, and only given its passphrases by the second", async () => {
-    const guest = await host().guest("web1", "raw", "qcow2");
+    const guest = await host().guest("web1", ["raw", "qcow2"]);
     await host().must("protect", "web1");
     const blocks = await host().blocks(guest);
     expect(Object.keys(blocks)).toEqual(["vda", "vdb"]);
@@ -28,7 +28,7 @@ describe("a protected guest", () => {
     await host().stop(guest);
     expect(await Promise.all(guest.disks.map(({ path }) => hashOf(path)))).toEqual(hashes);
     expect((await host().log()).map(({ event, steps }) => [event, steps])).toEqual([
-      [undefined, undefined],
+      [undefined, ["store-key", "store-key", "annotate"]],
       ["pre-start", ["format", "format", "activate-key", "activate-key", "provide-secrets"]],
       ["post-stop", ["withdraw-secrets"]],
       ["pre-start", ["provide-secrets"]],

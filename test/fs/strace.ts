@@ -1,12 +1,14 @@
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { rolldown } from "rolldown";
 
 /** What changes a file system, as libuv calls it. */
-const CALLS = ["mkdir", "openat", "write", "pwrite64", "fchmod", "fsync", "link", "rename", "unlink"];
+const CALLS = ["mkdir", "openat", "write", "fchmod", "fsync", "link", "rename", "unlink"];
 
-/** The n-th call of this name that a process makes, counted from 1 as strace does. */
+/** The n-th call of this name that a thread makes since it is traced, counted from 1 as strace does. */
 export interface Call {
   readonly name: string;
   readonly n: number;
@@ -14,12 +16,13 @@ export interface Call {
 
 export interface Outcome {
   readonly signal: NodeJS.Signals | null;
-  readonly stdout: string;
+  /** What the driver printed when it was traced. */
+  readonly printed: string;
   /** The calls that touched `watched`, in their order. */
   readonly calls: readonly Call[];
 }
 
-/** One CommonJS file out of `source`: loading it takes few calls, and no thread besides the main one. */
+/** One file out of a driver, which calls `untilTraced` first; starts faster than its TypeScript. */
 export async function bundle(source: string, directory: string): Promise<string> {
   const file = join(directory, "driver.cjs");
   const build = await rolldown({ input: source, platform: "node", transform: { target: "node20" } });
@@ -28,25 +31,29 @@ export async function bundle(source: string, directory: string): Promise<string>
   return file;
 }
 
-/** Runs the node script under strace. `fault`: what happens to one call instead of it, in strace's words. */
+/** Runs a driver under strace. `fault`: what happens to one of its calls, in strace's words. */
 export async function trace(
   argv: readonly string[],
   { watched, log, fault }: { watched: string; log: string; fault?: Call & { readonly effect: string } },
 ): Promise<Outcome> {
-  const inject = fault && ["-e", `inject=${fault.name}:${fault.effect}:when=${fault.n}`];
-  const options = ["-f", "-qq", "-y", "-o", log, "-e", `trace=${CALLS.join(",")}`, "-e", "signal=none"];
-  return new Promise((resolve) => {
-    execFile(
-      "strace",
-      // strace counts the calls of each thread: V8's own must not make any that are counted
-      [...options, ...(inject ?? []), process.execPath, "--v8-pool-size=0", ...argv],
-      { env: {} },
-      (error, stdout) => {
-        const calls = callsIn(readFileSync(log, "utf8"), watched);
-        resolve({ signal: error?.signal ?? null, stdout: stdout.trim(), calls });
-      },
-    );
+  const driver = spawn(process.execPath, argv, { env: {}, stdio: ["pipe", "pipe", "inherit"] });
+  await once(driver.stdout, "readable");
+  const inject = fault === undefined ? [] : ["-e", `inject=${fault.name}:${fault.effect}:when=${fault.n}`];
+  const options = ["-f", "-y", "-o", log, "-e", `trace=${CALLS.join(",")}`, "-e", "signal=none", ...inject];
+  const strace = spawn("strace", [...options, "-p", String(driver.pid)], {
+    stdio: ["ignore", "ignore", "pipe"],
   });
+  // strace says that it has attached, and node's start-up, whose calls differ from time to time, is over
+  await once(strace.stderr, "data");
+  const ends = [once(driver, "exit"), once(strace, "exit")] as const;
+  driver.stdin.end("go\n");
+  const output = await text(driver.stdout);
+  const [[, signal]] = (await Promise.all(ends)) as [[number | null, NodeJS.Signals | null], unknown];
+  return {
+    signal,
+    printed: output.replace("ready\n", "").trim(),
+    calls: callsIn(readFileSync(log, "utf8"), watched),
+  };
 }
 
 function callsIn(log: string, watched: string): Call[] {

@@ -28,7 +28,10 @@ function logger(path = file, fileLevel: "debug" | "info" = "info"): WinstonLogge
 
 async function records(): Promise<Record<string, unknown>[]> {
   const text = await readFile(file, "utf8");
-  return text.trimEnd().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
 describe("the log file", () => {
@@ -38,7 +41,13 @@ describe("the log file", () => {
     log.warn("second");
     await log.close();
     expect(await records()).toEqual([
-      { level: "info", message: "first", time: expect.stringMatching(/^\d{4}-.*Z$/) as string, guest: "web1", event: "pre-start" },
+      {
+        level: "info",
+        message: "first",
+        time: expect.stringMatching(/^\d{4}-.*Z$/) as string,
+        guest: "web1",
+        event: "pre-start",
+      },
       { level: "warn", message: "second", time: expect.any(String) as string },
     ]);
   });
@@ -83,7 +92,11 @@ describe("the log file", () => {
   it("keeps every secret that is alive out, wherever it stands in a record", async () => {
     using secret = Secret.own(Buffer.from(SECRET_TEXT));
     const log = logger();
-    const error = new LuksmithError("TOOL_FAILED", { what: `said ${SECRET_TEXT}`, why: SECRET_TEXT, hint: SECRET_TEXT });
+    const error = new LuksmithError("TOOL_FAILED", {
+      what: `said ${SECRET_TEXT}`,
+      why: SECRET_TEXT,
+      hint: SECRET_TEXT,
+    });
     log.info(`message ${SECRET_TEXT}`, { disk: SECRET_TEXT, error });
     await log.close();
     const text = await readFile(file, "utf8");
@@ -97,7 +110,11 @@ describe("redaction", () => {
   it("replaces secrets, bytes and their text at any depth, and leaves the rest", () => {
     using secret = Secret.own(Buffer.from(SECRET_TEXT));
     const value = { a: [secret, { b: Buffer.from("x"), c: `<${SECRET_TEXT}>` }], d: 1, e: null };
-    expect(redactDeep(value)).toEqual({ a: ["[redacted]", { b: "[redacted]", c: "<[redacted]>" }], d: 1, e: null });
+    expect(redactDeep(value)).toEqual({
+      a: ["[redacted]", { b: "[redacted]", c: "<[redacted]>" }],
+      d: 1,
+      e: null,
+    });
   });
 });
 

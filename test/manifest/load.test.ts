@@ -26,8 +26,11 @@ it("registers an entry point for each lifecycle event", () => {
 });
 
 it("refuses an apiVersion that it does not know and names those that it does", () => {
-  expect(() => load({ ...own, apiVersion: 2 })).toThrowError(
-    expect.objectContaining({ code: "MANIFEST_API_VERSION", why: expect.stringContaining("1") as string }) as Error,
+  expect(() => load({ ...own, apiVersion: 2 })).toThrow(
+    expect.objectContaining({
+      code: "MANIFEST_API_VERSION",
+      why: expect.stringContaining("1") as string,
+    }) as Error,
   );
 });
 
@@ -36,11 +39,14 @@ it.each([
   ["that is no object", "null"],
   ["without hooks", { ...own, hooks: undefined }],
   ["with an unknown field", { ...own, extra: 1 }],
-  ["with a hook outside of dist", { ...own, hooks: { ...(own["hooks"] as object), "pre-start": "/tmp/evil.js" } }],
+  [
+    "with a hook outside of dist",
+    { ...own, hooks: { ...(own["hooks"] as object), "pre-start": "/tmp/evil.js" } },
+  ],
 ])("refuses a manifest %s", (_, manifest) => {
-  expect(() => load(manifest)).toThrowError(code("MANIFEST_INVALID"));
+  expect(() => load(manifest)).toThrow(code("MANIFEST_INVALID"));
 });
 
 it("refuses a manifest that is not there", () => {
-  expect(() => loadManifest(join(dir, "missing.json"))).toThrowError(code("MANIFEST_INVALID"));
+  expect(() => loadManifest(join(dir, "missing.json"))).toThrow(code("MANIFEST_INVALID"));
 });

@@ -80,7 +80,12 @@ export function header(n: number): LuksHeader {
 }
 
 /** A disk whose encryption block names key n, held by keystore `local` in `state`. */
-export function known(dev: string, n: number, state: KeyRecord["state"], probe: AnnotatedDisk["probe"]): AnnotatedDisk {
+export function known(
+  dev: string,
+  n: number,
+  state: KeyRecord["state"],
+  probe: AnnotatedDisk["probe"],
+): AnnotatedDisk {
   const key = { kind: "found", keystore: "local", record: record(n, dev, state) } as const;
   return { kind: "annotated", disk: disk(dev, n), uuid: uuid(n), request: undefined, key, probe };
 }
@@ -92,7 +97,14 @@ export function unknown(
   asked: EncryptionRequest | undefined,
   probe: AnnotatedDisk["probe"],
 ): AnnotatedDisk {
-  return { kind: "annotated", disk: disk(dev, n), uuid: uuid(n), request: asked, key: { kind: "unknown" }, probe };
+  return {
+    kind: "annotated",
+    disk: disk(dev, n),
+    uuid: uuid(n),
+    request: asked,
+    key: { kind: "unknown" },
+    probe,
+  };
 }
 
 export function plain(dev: string, key?: PlainDisk["key"]): PlainDisk {

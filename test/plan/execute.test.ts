@@ -5,7 +5,10 @@ import { execute, type Performer } from "../../src/plan/execute.js";
 import type { Step } from "../../src/plan/step.js";
 import { uuid } from "./builders.js";
 
-const step = (n: number): Step => ({ kind: "withdraw-secrets", secrets: [{ disk: `vd${n}`, uuid: uuid(n) }] });
+const step = (n: number): Step => ({
+  kind: "withdraw-secrets",
+  secrets: [{ disk: `vd${n}`, uuid: uuid(n) }],
+});
 const nameOf = (s: Step) => (s.kind === "withdraw-secrets" ? (s.secrets[0]?.disk ?? "") : s.kind);
 
 class RecordingLogger implements Logger {
@@ -54,14 +57,18 @@ describe("execute", () => {
 
   it("awaits the steps beside a failed one and undoes them too", async () => {
     const p = performer({ vd1: "first failed" });
-    await expect(execute({ stages: [[step(1), step(2)]] }, p, new RecordingLogger())).rejects.toThrow("first failed");
+    await expect(execute({ stages: [[step(1), step(2)]] }, p, new RecordingLogger())).rejects.toThrow(
+      "first failed",
+    );
     expect(p.journal).toEqual(["did vd2", "undid vd2"]);
   });
 
   it("goes on undoing when one undo fails, logs it, and still throws the first error", async () => {
     const p = performer({ vd3: "third failed" }, ["vd2"]);
     const logger = new RecordingLogger();
-    await expect(execute({ stages: [[step(1)], [step(2)], [step(3)]] }, p, logger)).rejects.toThrow("third failed");
+    await expect(execute({ stages: [[step(1)], [step(2)], [step(3)]] }, p, logger)).rejects.toThrow(
+      "third failed",
+    );
     expect(p.journal).toEqual(["did vd1", "did vd2", "undid vd1"]);
     expect(logger.errors.map(({ fields }) => fields.error?.why)).toEqual(["cannot undo vd2"]);
   });

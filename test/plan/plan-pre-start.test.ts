@@ -47,7 +47,11 @@ describe("what a start does", () => {
 
   it("goes on with a format that was cut short after the header was written", () => {
     const plan = planFor(known("vda", 1, "pending", luks(1)));
-    expect(plan.stages.flat().map((step) => step.kind)).toEqual(["format", "activate-key", "provide-secrets"]);
+    expect(plan.stages.flat().map((step) => step.kind)).toEqual([
+      "format",
+      "activate-key",
+      "provide-secrets",
+    ]);
   });
 
   it("lets the format step read a thick volume that is pending", () => {
@@ -72,19 +76,55 @@ describe("what a start does", () => {
 
 describe("what a start refuses", () => {
   it.each([
-    ["has data where it should be new", known("vda", 1, "pending", { kind: "data", signature: "ext4" }), "VOLUME_NOT_EMPTY"],
+    [
+      "has data where it should be new",
+      known("vda", 1, "pending", { kind: "data", signature: "ext4" }),
+      "VOLUME_NOT_EMPTY",
+    ],
     ["belongs to another key while pending", known("vda", 1, "pending", luks(2)), "LUKS_UUID_MISMATCH"],
     ["belongs to another key while active", known("vda", 1, "active", luks(2)), "LUKS_UUID_MISMATCH"],
-    ["is empty although its key is active", known("vda", 1, "active", { kind: "empty" }), "VOLUME_NOT_FORMATTED"],
-    ["is thick and empty although its key is active", known("vda", 1, "active", { kind: "allocated" }), "VOLUME_NOT_FORMATTED"],
-    ["has data although its key is active", known("vda", 1, "active", { kind: "data", signature: undefined }), "VOLUME_NOT_FORMATTED"],
+    [
+      "is empty although its key is active",
+      known("vda", 1, "active", { kind: "empty" }),
+      "VOLUME_NOT_FORMATTED",
+    ],
+    [
+      "is thick and empty although its key is active",
+      known("vda", 1, "active", { kind: "allocated" }),
+      "VOLUME_NOT_FORMATTED",
+    ],
+    [
+      "has data although its key is active",
+      known("vda", 1, "active", { kind: "data", signature: undefined }),
+      "VOLUME_NOT_FORMATTED",
+    ],
     ["is gone", known("vda", 1, "active", { kind: "absent" }), "VOLUME_NOT_FOUND"],
     ["is gone while pending", known("vda", 1, "pending", { kind: "absent" }), "VOLUME_NOT_FOUND"],
-    ["cannot be read", known("vda", 1, "active", { kind: "unreadable", reason: "I/O error" }), "VOLUME_UNREADABLE"],
-    ["has a damaged header", known("vda", 1, "active", { kind: "bad-luks", reason: "cut off" }), "LUKS_HEADER_INVALID"],
-    ["is asked for, of unknown key, and thick", unknown("vda", 1, request("vda"), { kind: "allocated" }), "VOLUME_NOT_PROVEN_EMPTY"],
-    ["is asked for, of unknown key, and encrypted", unknown("vda", 1, request("vda"), luks(1)), "KEY_NOT_FOUND"],
-    ["is asked for, of unknown key, and has data", unknown("vda", 1, request("vda"), { kind: "data", signature: "xfs" }), "VOLUME_NOT_EMPTY"],
+    [
+      "cannot be read",
+      known("vda", 1, "active", { kind: "unreadable", reason: "I/O error" }),
+      "VOLUME_UNREADABLE",
+    ],
+    [
+      "has a damaged header",
+      known("vda", 1, "active", { kind: "bad-luks", reason: "cut off" }),
+      "LUKS_HEADER_INVALID",
+    ],
+    [
+      "is asked for, of unknown key, and thick",
+      unknown("vda", 1, request("vda"), { kind: "allocated" }),
+      "VOLUME_NOT_PROVEN_EMPTY",
+    ],
+    [
+      "is asked for, of unknown key, and encrypted",
+      unknown("vda", 1, request("vda"), luks(1)),
+      "KEY_NOT_FOUND",
+    ],
+    [
+      "is asked for, of unknown key, and has data",
+      unknown("vda", 1, request("vda"), { kind: "data", signature: "xfs" }),
+      "VOLUME_NOT_EMPTY",
+    ],
   ] as const)("a disk that %s", (_, fact, code) => {
     const error = refusal(fact);
     expect(error.code).toBe(code);
@@ -93,8 +133,14 @@ describe("what a start refuses", () => {
   });
 
   it("a disk whose keystore does not answer, with the keystore's own reason", () => {
-    const down = new LuksmithError("KEYSTORE_UNAVAILABLE", { what: "keystore local does not answer", hint: "start it" });
-    const fact = { ...known("vda", 1, "active", luks(1)), key: { kind: "unavailable", error: down } } as const;
+    const down = new LuksmithError("KEYSTORE_UNAVAILABLE", {
+      what: "keystore local does not answer",
+      hint: "start it",
+    });
+    const fact = {
+      ...known("vda", 1, "active", luks(1)),
+      key: { kind: "unavailable", error: down },
+    } as const;
     const error = refusal(fact);
     expect(error.code).toBe("KEYSTORE_UNAVAILABLE");
     expect(error.message).toContain("keystore local does not answer");
@@ -127,7 +173,7 @@ describe("a guest that ran before", () => {
   });
 
   it("is never given a new disk", () => {
-    expect(() => planProvide(GUEST, [known("vda", 1, "pending", { kind: "empty" })], NOW)).toThrowError(
+    expect(() => planProvide(GUEST, [known("vda", 1, "pending", { kind: "empty" })], NOW)).toThrow(
       expect.objectContaining({ code: "VOLUME_NOT_FORMATTED" }) as Error,
     );
   });

@@ -18,8 +18,12 @@ function facts(dev: string, probe: Probe, keyed?: { annotated?: number; known?: 
   return { disk: disk(dev, keyed?.annotated), request: request(dev), probe, known };
 }
 
-const kinds = (...all: ProtectFacts[]) => planProtect(GUEST, all, options("at-next-start")).stages.map((s) => s.map((x) => x.kind));
-const kindsNow = (...all: ProtectFacts[]) => planProtect(GUEST, all, options("now")).stages.flat().map((x) => x.kind);
+const kinds = (...all: ProtectFacts[]) =>
+  planProtect(GUEST, all, options("at-next-start")).stages.map((s) => s.map((x) => x.kind));
+const kindsNow = (...all: ProtectFacts[]) =>
+  planProtect(GUEST, all, options("now"))
+    .stages.flat()
+    .map((x) => x.kind);
 const luks = (n: number): Probe => ({ kind: "luks", header: header(n) });
 const code = (expected: string) => expect.objectContaining({ code: expected }) as Error;
 
@@ -32,11 +36,20 @@ describe("protect", () => {
   });
 
   it("formats and activates at once when told to", () => {
-    expect(kindsNow(facts("vda", { kind: "empty" }))).toEqual(["store-key", "annotate", "format", "activate-key"]);
+    expect(kindsNow(facts("vda", { kind: "empty" }))).toEqual([
+      "store-key",
+      "annotate",
+      "format",
+      "activate-key",
+    ]);
   });
 
   it("gives every disk a key of its own", () => {
-    const plan = planProtect(GUEST, [facts("vda", { kind: "empty" }), facts("vdb", { kind: "empty" })], options("now"));
+    const plan = planProtect(
+      GUEST,
+      [facts("vda", { kind: "empty" }), facts("vdb", { kind: "empty" })],
+      options("now"),
+    );
     const annotate = plan.stages.flat().find((step) => step.kind === "annotate");
     expect(annotate?.blocks).toEqual([
       { disk: "vda", uuid: uuid(50) },
@@ -46,7 +59,9 @@ describe("protect", () => {
 
   it("has nothing to do for a disk that is protected", () => {
     expect(kindsNow(facts("vda", luks(1), { annotated: 1, known: record(1, "vda", "active") }))).toEqual([]);
-    expect(kinds(facts("vda", { kind: "empty" }, { annotated: 1, known: record(1, "vda", "pending") }))).toEqual([]);
+    expect(
+      kinds(facts("vda", { kind: "empty" }, { annotated: 1, known: record(1, "vda", "pending") })),
+    ).toEqual([]);
   });
 
   it("formats with --now what an earlier run left pending", () => {
@@ -55,11 +70,17 @@ describe("protect", () => {
   });
 
   it("goes on with the key of a run that was killed before it annotated", () => {
-    expect(kinds(facts("vda", { kind: "empty" }, { known: record(1, "vda", "pending") }))).toEqual([["annotate"]]);
+    expect(kinds(facts("vda", { kind: "empty" }, { known: record(1, "vda", "pending") }))).toEqual([
+      ["annotate"],
+    ]);
   });
 
   it("puts back the block that an encrypted disk has lost", () => {
-    const plan = planProtect(GUEST, [facts("vda", luks(1), { known: record(1, "vda", "active") })], options("now"));
+    const plan = planProtect(
+      GUEST,
+      [facts("vda", luks(1), { known: record(1, "vda", "active") })],
+      options("now"),
+    );
     expect(plan.stages).toEqual([[{ kind: "annotate", blocks: [{ disk: "vda", uuid: uuid(1) }] }]]);
   });
 
@@ -67,10 +88,18 @@ describe("protect", () => {
     ["holds data", facts("vda", { kind: "data", signature: "ext4 file system" }), "VOLUME_NOT_EMPTY"],
     ["could not be proven empty", facts("vda", { kind: "allocated" }), "VOLUME_NOT_EMPTY"],
     ["has a LUKS header that nobody has the key of", facts("vda", luks(9)), "VOLUME_NOT_EMPTY"],
-    ["has a damaged LUKS header", facts("vda", { kind: "bad-luks", reason: "cut off" }), "LUKS_HEADER_INVALID"],
+    [
+      "has a damaged LUKS header",
+      facts("vda", { kind: "bad-luks", reason: "cut off" }),
+      "LUKS_HEADER_INVALID",
+    ],
     ["does not exist", facts("vda", { kind: "absent" }), "VOLUME_NOT_FOUND"],
     ["cannot be read", facts("vda", { kind: "unreadable", reason: "I/O error" }), "VOLUME_UNREADABLE"],
-    ["has the encryption block of an unknown key", facts("vda", { kind: "empty" }, { annotated: 9 }), "KEY_NOT_FOUND"],
+    [
+      "has the encryption block of an unknown key",
+      facts("vda", { kind: "empty" }, { annotated: 9 }),
+      "KEY_NOT_FOUND",
+    ],
     [
       "has lost the header of its active key",
       facts("vda", { kind: "empty" }, { annotated: 1, known: record(1, "vda", "active") }),
@@ -78,18 +107,25 @@ describe("protect", () => {
     ],
     [
       "has data although its key is pending",
-      facts("vda", { kind: "data", signature: undefined }, { annotated: 1, known: record(1, "vda", "pending") }),
+      facts(
+        "vda",
+        { kind: "data", signature: undefined },
+        { annotated: 1, known: record(1, "vda", "pending") },
+      ),
       "VOLUME_NOT_EMPTY",
     ],
   ])("refuses all disks when one %s", (_, bad, expected) => {
-    expect(() => planProtect(GUEST, [facts("vdb", { kind: "empty" }), bad], options("now"))).toThrowError(code(expected));
+    expect(() => planProtect(GUEST, [facts("vdb", { kind: "empty" }), bad], options("now"))).toThrow(
+      code(expected),
+    );
   });
 });
 
 describe("before any I/O", () => {
   it("refuses a disk that must be encrypted and has no block, naming who asked and the command", () => {
-    const check = () => refuseUnannotated(guestWith(disk("vda"), disk("vdb", 1)), new Map([["vda", request("vda")]]));
-    expect(check).toThrowError(
+    const check = () =>
+      refuseUnannotated(guestWith(disk("vda"), disk("vdb", 1)), new Map([["vda", request("vda")]]));
+    expect(check).toThrow(
       expect.objectContaining({
         code: "DISK_NOT_ENCRYPTED",
         why: expect.stringContaining("flavor m1.secret") as string,
@@ -98,9 +134,23 @@ describe("before any I/O", () => {
     );
   });
 
+  it.each([
+    ["another LUKS version", { encryption_format: "luksv2" }],
+    ["librbd's own encryption", { encryption_options: { engine: "librbd" } }],
+  ] as const)("refuses a disk that is asked for and whose block means %s", (_, block) => {
+    const check = () =>
+      refuseUnannotated(guestWith(disk("vda", 1, block)), new Map([["vda", request("vda")]]));
+    expect(check).toThrow(code("REQUEST_CONFLICT"));
+  });
+
+  it("takes the block that libvirt prints, with QEMU named as its engine", () => {
+    const guest = guestWith(disk("vda", 1, { encryption_options: { engine: "qemu" } }));
+    expect(() => refuseUnannotated(guest, new Map([["vda", request("vda")]]))).not.toThrow();
+  });
+
   it("refuses two disks with one key", () => {
     const requests = new Map(["vda", "vdb"].map((dev) => [dev, request(dev)]));
-    expect(() => refuseUnannotated(guestWith(disk("vda", 1), disk("vdb", 1)), requests)).toThrowError(
+    expect(() => refuseUnannotated(guestWith(disk("vda", 1), disk("vdb", 1)), requests)).toThrow(
       code("GUEST_CONFIG_INVALID"),
     );
   });

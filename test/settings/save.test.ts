@@ -133,7 +133,7 @@ describe("saving settings", () => {
         }),
       ),
     );
-    expect(outcomes.map(({ stdout }) => stdout).sort()).toEqual(["SETTINGS_CHANGED", "saved"]);
+    expect(outcomes.map(({ printed }) => printed).sort()).toEqual(["SETTINGS_CHANGED", "saved"]);
     expect(readFileSync(path, "utf8")).toBe(DEBUG);
   });
 

@@ -91,6 +91,11 @@ export function guestSizeByQemu(node: QemuNode, passphrase: Secret): bigint {
   return BigInt(size);
 }
 
+/** Has QEMU read all tables of the image and count all clusters; throws when something is wrong or leaked. */
+export function checkByQemu(node: QemuNode, passphrase: Secret): void {
+  withKey(passphrase, (key) => run("qemu-img", ["check", "-q", ...key, `json:${JSON.stringify(node)}`]));
+}
+
 /** Does `work` while a guest, which does not run yet, has the image as its disk. */
 export async function whileOpen<T>(node: QemuNode, work: () => Promise<T>, passphrase?: Secret): Promise<T> {
   const directory = mkdtempSync("/dev/shm/luksmith-test-");

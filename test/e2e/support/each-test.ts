@@ -12,9 +12,13 @@ export function hostForThisFile(): () => LuksmithHost {
     host = await LuksmithHost.start();
   });
   afterEach(async () => {
-    await host?.stopGuests();
-    if (host !== undefined) await expectNothingLeft(host);
-    await host?.reset();
+    if (host === undefined) return;
+    await host.stopGuests();
+    try {
+      await expectNothingLeft(host);
+    } finally {
+      await host.reset();
+    }
   });
   afterAll(async () => {
     await host?.[Symbol.asyncDispose]();

@@ -34,6 +34,13 @@ export interface Refusal {
   readonly stderr: string;
 }
 
+export interface GuestChoices {
+  /** XML inside of `<metadata>`. */
+  readonly metadata?: string;
+  /** Every disk brings an encryption block with a secret UUID that no keystore knows. */
+  readonly blocks?: "of unknown keys";
+}
+
 /** A private libvirt host with the built plugin installed, as an administrator installs it. */
 export class LuksmithHost implements AsyncDisposable {
   private constructor(
@@ -88,6 +95,12 @@ export class LuksmithHost implements AsyncDisposable {
     return [process.execPath, join(this.pluginRoot, "dist/cli/luksmith.js"), ...args];
   }
 
+  /** Runs a command line as a person pastes it into a shell, out of a hint. */
+  async paste(commandLine: string): Promise<ExecResult> {
+    const [node = "", cli = ""] = this.command();
+    return this.libvirt.exec(["sh", "-c", `luksmith() { '${node}' '${cli}' "$@"; }\n${commandLine}`]);
+  }
+
   /** Standard output of a command that works. */
   async must(...args: readonly string[]): Promise<string> {
     const { exitCode, stdout, stderr } = await this.luksmith(...args);
@@ -101,15 +114,16 @@ export class LuksmithHost implements AsyncDisposable {
   }
 
   /** Defines a guest with new volumes of these formats: vda, vdb, … */
-  async guest(name: string, ...formats: ImageFormat[]): Promise<TestGuest> {
+  async guest(name: string, formats: readonly ImageFormat[], more: GuestChoices = {}): Promise<TestGuest> {
     const disks = await Promise.all(
       formats.map(async (format, index): Promise<GuestDisk> => {
         const path = this.newPath(format);
         await makeVolume(path, format);
-        return { dev: `vd${String.fromCharCode(97 + index)}`, path, format };
+        const dev = `vd${String.fromCharCode(97 + index)}`;
+        return { dev, path, format, ...(more.blocks && { secretUuid: randomUUID() }) };
       }),
     );
-    return this.define({ name, disks });
+    return this.define({ name, disks, ...(more.metadata !== undefined && { metadata: more.metadata }) });
   }
 
   newPath(format: string): string {
@@ -202,17 +216,34 @@ export class LuksmithHost implements AsyncDisposable {
   }
 
   async stopGuests(): Promise<void> {
-    const running = (await this.libvirt.virsh("list", "--uuid")).split("\n").filter((line) => line !== "");
-    for (const uuid of running) await this.libvirt.virsh("destroy", uuid);
+    const { running } = await this.guests();
+    await this.virshAll(running.map((uuid) => `destroy ${uuid}`));
   }
 
   /** As if nothing had happened since it was installed. All guests must be shut off. */
   async reset(): Promise<void> {
-    const guests = (await this.libvirt.virsh("list", "--all", "--uuid")).split("\n").filter((line) => line !== "");
-    for (const uuid of guests) await this.libvirt.virsh("undefine", uuid, "--managed-save");
-    for (const uuid of await this.libvirt.secretsLeft()) await this.libvirt.virsh("secret-undefine", uuid);
-    for (const path of ["/etc/luksmith", "/var/lib/luksmith", "/var/log/luksmith"]) await empty(this.inside(path));
+    const [{ all }, secrets] = [await this.guests(), await this.libvirt.secretsLeft()];
+    await this.virshAll([
+      ...all.map((uuid) => `undefine ${uuid} --managed-save`),
+      ...secrets.map((uuid) => `secret-undefine ${uuid}`),
+    ]);
+    for (const path of ["/etc/luksmith", "/var/lib/luksmith", "/var/log/luksmith"])
+      await empty(this.inside(path));
     await empty(this.images);
+  }
+
+  /** UUIDs of the guests. */
+  async guests(): Promise<{ readonly running: string[]; readonly all: string[] }> {
+    const lists = await this.libvirt.virsh("list --uuid; echo all; list --all --uuid");
+    const [running = [], all = []] = lists
+      .split("all")
+      .map((list) => list.split("\n").filter((line) => line !== ""));
+    return { running, all };
+  }
+
+  /** In one process: starting virsh takes longer than most of its commands. */
+  private async virshAll(commands: readonly string[]): Promise<void> {
+    if (commands.length > 0) await this.libvirt.virsh(commands.join("; "));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -28,8 +28,9 @@ export async function expectNothingLeft(host: LuksmithHost): Promise<void> {
   expect(await placesWithPassphrases(host), "places that hold a passphrase in clear").toEqual([]);
 }
 
-async function secretsOfStoppedGuests({ libvirt }: LuksmithHost): Promise<string[]> {
-  const [secrets, running] = [await libvirt.virsh("secret-list"), await libvirt.virsh("list", "--uuid")];
+async function secretsOfStoppedGuests(host: LuksmithHost): Promise<string[]> {
+  const { running } = await host.guests();
+  const secrets = await host.libvirt.virsh("secret-list");
   return secrets.split("\n").filter((line) => {
     const usage = /\svolume\s+(.*\S)/.exec(line)?.[1];
     const ours = usage === undefined ? undefined : parseUsage(usage);
@@ -49,7 +50,10 @@ function runtimeFiles(host: LuksmithHost): string[] {
 }
 
 function temporaryFiles(host: LuksmithHost): string[] {
-  const places = [host.images, ...["/var/lib/luksmith", "/etc/luksmith", "/etc/libvirt"].map((p) => host.inside(p))];
+  const places = [
+    host.images,
+    ...["/var/lib/luksmith", "/etc/luksmith", "/etc/libvirt"].map((p) => host.inside(p)),
+  ];
   return places.flatMap(filesBelow).filter((path) => /\.tmp$|^\.luksmith/.test(basename(path)));
 }
 

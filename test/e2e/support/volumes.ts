@@ -30,7 +30,9 @@ export async function writeAt(path: string, offset: number, bytes: string | Uint
 }
 
 export async function hashOf(path: string): Promise<string> {
-  return createHash("sha256").update(await readFile(path)).digest("hex");
+  return createHash("sha256")
+    .update(await readFile(path))
+    .digest("hex");
 }
 
 /** The UUID in the volume's LUKS header as QEMU reads it, or undefined where there is no header. */

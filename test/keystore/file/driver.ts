@@ -1,4 +1,5 @@
 import { LuksmithError } from "../../../src/error/luksmith-error.js";
+import { untilTraced } from "../../fs/until-traced.js";
 import { sampleRecord, storeText } from "../sample-key.js";
 import { fileKeystore } from "./file-keystore.fixture.js";
 
@@ -11,6 +12,7 @@ async function perform(): Promise<void> {
   else await keystore.update(sampleRecord({ uuid, state: "active" }));
 }
 
+untilTraced();
 perform().then(
   () => console.log("done"),
   (thrown: unknown) => console.log(thrown instanceof LuksmithError ? thrown.code : thrown),

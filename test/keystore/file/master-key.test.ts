@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { LuksmithError } from "../../../src/error/luksmith-error.js";
 import { keyUuidOf } from "../../../src/keystore/key-record.js";
 import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
+import { MasterKey } from "../../../src/keystore/file/master-key.js";
 import { temporaryDirectory, treeOf } from "../../fs/tree.js";
 import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
 import { fileKeystore } from "./file-keystore.fixture.js";
@@ -27,6 +28,14 @@ describe("file keystore: master key", () => {
     const { key } = JSON.parse(bytes.toString()) as { key: string };
     expect(Buffer.from(key, "base64")).toHaveLength(32);
     expect(readFileSync((await prepare()).path)).not.toEqual(bytes);
+  });
+
+  it("is the first one for whoever makes it second", async () => {
+    const { directory, path } = await prepare();
+    const bytes = readFileSync(path);
+    await new MasterKey(directory).make();
+    expect(readFileSync(path)).toEqual(bytes);
+    expect(Object.keys(treeOf(directory))).not.toContainEqual(expect.stringMatching(/tmp$/));
   });
 
   it("is never made anew where keys are, by a new instance or by one that knew the old one", async () => {

@@ -1,4 +1,5 @@
 import type { ValidateFunction } from "ajv";
+import { visible } from "../error/printable.js";
 
 /** For a machine: `value` as its schema in schemas/cli/ has it, on stdout. Anything else would be a bug of ours. */
 export function printJson(validate: ValidateFunction, value: unknown): void {
@@ -10,8 +11,9 @@ export function printJson(validate: ValidateFunction, value: unknown): void {
   print(JSON.stringify(plain, undefined, 2));
 }
 
-export function print(line: string): void {
-  process.stdout.write(`${line}\n`);
+/** One line or more; control characters in them, which a guest's name may have, are made visible. */
+export function print(text: string): void {
+  process.stdout.write(`${text.split("\n").map(visible).join("\n")}\n`);
 }
 
 /** Columns as wide as their widest cell, two spaces apart; the heading in capitals. */

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { Container } from "../di.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 import type { Guest } from "../host/host-adapter.js";
 import { newKeyUuid } from "../keystore/key-uuid.js";
 import { guestWord } from "../plan/commands.js";

@@ -1,5 +1,5 @@
 import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
 import { DISK_BUSES, type DiskBus, type DiskType } from "./disk-info.js";
 

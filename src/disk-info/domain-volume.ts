@@ -1,11 +1,10 @@
-import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
 import type { Volume, VolumeFormat } from "../storage/volume.js";
 
 /**
  * Where a `<disk>` keeps its bytes. Nothing is opened. Only what a storage backend may encrypt becomes a `file` or a
- * `block` volume. @throws GUEST_CONFIG_INVALID for a path that is not absolute or has control characters
+ * `block` volume.
  */
 export function volumeOfDisk(dev: string, disk: XmlElement): Volume {
   const source = disk.element("source");
@@ -28,17 +27,15 @@ function localVolume(
   path: string | undefined,
 ): Volume {
   if (path === undefined) return { kind: "none" };
-  requirePlainPath(dev, path);
-  const obstacle = obstacleOf(disk);
+  const obstacle = oddityOf(path) ?? obstacleOf(disk);
   if (obstacle !== undefined) return { kind: "other", description: printable(`${obstacle} ${path}`), path };
   return { kind, path, format: formatOf(disk) };
 }
 
-function requirePlainPath(dev: string, path: string): void {
-  if (path.startsWith("/") && path.length > 1 && !/\p{Cc}/u.test(path)) return;
-  throw guestConfigInvalid(
-    `the path of disk ${dev}, "${printable(path)}", is not an absolute path without control characters`,
-  );
+/** A path that no storage backend should be given: the guest may start with it, if nobody asks for encryption. */
+function oddityOf(path: string): string | undefined {
+  if (!path.startsWith("/") || path.length === 1) return "no absolute path:";
+  return /\p{Cc}/u.test(path) ? "path with control characters" : undefined;
 }
 
 /** Why nothing that is done to the file or device would encrypt what the guest writes; undefined if nothing does. */

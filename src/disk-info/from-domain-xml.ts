@@ -2,7 +2,7 @@ import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import { diskElements } from "../guest-config/domain.js";
 import { readEncryption } from "../guest-config/encryption-element.js";
 import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
 import type { Volume } from "../storage/volume.js";
 import type { DiskInfo, DiskMapping, DiskType } from "./disk-info.js";

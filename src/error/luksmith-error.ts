@@ -1,3 +1,4 @@
+import { visible } from "./printable.js";
 import { redact } from "../secret/secret.js";
 import { CATALOGUE, type ErrorCode } from "./catalogue.js";
 
@@ -59,7 +60,8 @@ export function renderError(error: LuksmithError): string {
   const lines = [`error: ${error.message}`];
   if (error.why !== undefined) lines.push(`cause: ${error.why}`);
   if (error.hint !== undefined) lines.push(`hint: ${error.hint}`);
-  return lines.join("\n");
+  // names in it come from strangers, and a terminal obeys control characters; a message has line ends of its own
+  return lines.join("\n").split("\n").map(visible).join("\n");
 }
 
 /** The `code` of a Node system error (`ENOENT`, `ENOSPC`…), else undefined. */

@@ -3,7 +3,7 @@ import type { EncryptionBlock } from "../host/host-adapter.js";
 import { insertBlock, removeBlock } from "./block-place.js";
 import { diskElements, parseDomain } from "./domain.js";
 import { type EncryptionElement, readEncryption } from "./encryption-element.js";
-import { printable } from "./printable.js";
+import { printable } from "../error/printable.js";
 import { applySplices } from "./splice.js";
 import type { XmlElement } from "./xml-element.js";
 

@@ -5,7 +5,7 @@ import { asksOfDomain } from "../request/domain-asks.js";
 import { luksmithTags } from "../request/luksmith-metadata.js";
 import { parseDomain } from "./domain.js";
 import { guestConfigInvalid } from "./guest-config-invalid.js";
-import { printable } from "./printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "./xml-element.js";
 
 /** The guest that a libvirt domain XML defines. @throws GUEST_CONFIG_INVALID */
@@ -33,6 +33,7 @@ function idOf(domain: XmlElement): string {
 
 function nameOf(domain: XmlElement): string {
   const name = domain.element("name")?.text ?? "";
-  if (name !== "" && !/\p{Cc}/u.test(name)) return name;
+  // libvirt takes every character but the line feed
+  if (name !== "" && !name.includes("\n")) return name;
   throw guestConfigInvalid(`the domain has no usable name: "${printable(name)}"`);
 }

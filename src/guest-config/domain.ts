@@ -1,6 +1,6 @@
 import { guestConfigInvalid } from "./guest-config-invalid.js";
 import { parseXml } from "./parse-xml.js";
-import { printable } from "./printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "./xml-element.js";
 
 /** The `<domain>` of a libvirt domain XML. @throws GUEST_CONFIG_INVALID */

@@ -1,6 +1,6 @@
 import { type KeyUuid, parseKeyUuid } from "../keystore/key-uuid.js";
 import { guestConfigInvalid } from "./guest-config-invalid.js";
-import { printable } from "./printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "./xml-element.js";
 
 /** An encryption block as the domain XML has it, ours or foreign. */

@@ -2,7 +2,7 @@ import * as strict from "@rgrove/parse-xml";
 import type { LuksmithError } from "../error/luksmith-error.js";
 import { guestConfigInvalid } from "./guest-config-invalid.js";
 import { normalizeLineEnds, type NormalizedText } from "./line-ends.js";
-import { printable } from "./printable.js";
+import { printable } from "../error/printable.js";
 import { XmlElement, type XmlSpan } from "./xml-element.js";
 
 /** UTF-16 units. The largest real domain XML (hundreds of disks) has some hundred thousand. */

@@ -1,5 +1,5 @@
 import { guestConfigInvalid } from "./guest-config-invalid.js";
-import { printable } from "./printable.js";
+import { printable } from "../error/printable.js";
 
 export interface XmlElementParts {
   /** Without its prefix. */

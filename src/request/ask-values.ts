@@ -1,6 +1,6 @@
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import { LuksmithError } from "../error/luksmith-error.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 
 const YES = new Set(["1", "t", "true", "on", "y", "yes"]);
 const NO = new Set(["0", "f", "false", "off", "n", "no"]);

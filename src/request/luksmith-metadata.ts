@@ -1,5 +1,5 @@
 import type { DiskInfo } from "../disk-info/disk-info.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
 import type { LuksmithError } from "../error/luksmith-error.js";
 import type { Ask } from "./ask.js";

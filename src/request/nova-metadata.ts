@@ -1,5 +1,5 @@
 import { diskElements } from "../guest-config/domain.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
 import { parseKeyUuid } from "../keystore/key-uuid.js";
 import type { Ask } from "./ask.js";

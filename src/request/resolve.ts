@@ -1,6 +1,6 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
-import { printable } from "../guest-config/printable.js";
+import { printable } from "../error/printable.js";
 import type { Guest } from "../host/host-adapter.js";
 import { DEFAULT_PROFILE, type EffectiveSettings, profileNamed } from "../settings/settings.js";
 import type { Ask, EncryptionRequest } from "./ask.js";

@@ -50,7 +50,8 @@ export async function allocationMap(
 function allocated(entries: readonly MapEntry[]): Allocation {
   const extents: Extent[] = [];
   for (const { length, zero, offset } of entries) {
-    if (zero) continue;
+    // a file of 0 bytes has one entry of 0 bytes
+    if (zero || length === 0) continue;
     if (offset === undefined) return "compressed";
     extents.push({ offset, length });
   }

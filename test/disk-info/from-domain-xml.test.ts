@@ -3,7 +3,7 @@ import type { DiskMapping } from "../../src/disk-info/disk-info.js";
 import { diskInfoFromDomain } from "../../src/disk-info/from-domain-xml.js";
 import { parseDomain } from "../../src/guest-config/domain.js";
 import { guestFromDomainXml } from "../../src/guest-config/domain-guest.js";
-import { DOMAINS, domainXml, INVALID_DOMAINS } from "../fixtures/domains/domains.js";
+import { DOMAINS, domainXml, INVALID_DOMAINS, ODD_PATHS } from "../fixtures/domains/domains.js";
 import { schemaValid, xpathString } from "../fixtures/domains/xmllint.js";
 import { refusalOf } from "../guest-config/refusal.js";
 
@@ -50,6 +50,20 @@ it.each(INVALID_DOMAINS.map(({ name, xml }) => [name, xml]))("refuses %s", (_, x
   const error = refusalOf(() => guestFromDomainXml(xml));
   expect(error.code).toBe("GUEST_CONFIG_INVALID");
   expect(error.why).toMatch(/^[^\p{C}]+$/u);
+});
+
+it.each(ODD_PATHS.map(({ name, xml }) => [name, xml]))(
+  "leaves a guest alone whose disk has an odd path, but has no storage backend for it: %s",
+  (_, xml) => {
+    const { volume } = guestFromDomainXml(xml).disks.mapping["vda"]!;
+    expect(volume.kind).toBe("other");
+    expect(volume.kind === "other" && volume.description).toMatch(/^[^\p{C}]+$/u);
+  },
+);
+
+it("takes a name with control characters, as libvirt does", () => {
+  const xml = domainXml("many-disks").replace(/<name>[^<]*</, "<name>\ta\u009bb<");
+  expect(guestFromDomainXml(xml).name).toBe("\ta\u009bb");
 });
 
 describe("buses", () => {

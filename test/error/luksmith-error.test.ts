@@ -89,3 +89,8 @@ test.each<[unknown, string | undefined]>([
 ])("the errno of %s is %s", (thrown, errno) => {
   expect(errnoOf(thrown)).toBe(errno);
 });
+
+test("shows control characters of a hostile name instead of obeying them, and keeps its own line ends", () => {
+  const error = new LuksmithError("SETTINGS_INVALID", { what: "guest \u001b[31mred", why: "one\ntwo" });
+  expect(renderError(error)).toBe("error: guest \\u{1b}[31mred\ncause: one\ntwo");
+});

@@ -6,7 +6,9 @@ import { PASSED, type Tally } from "./tally.js";
 export function checkDemo({ exitCode, stdout }: Ended): Tally {
   const result = parse(stdout);
   if (exitCode === 0 && result?.ok === true && demoOk(result)) return PASSED;
-  throw new Error(`the demo ended with exit code ${exitCode} and printed:\n${stdout}`);
+  throw new Error(
+    `the demo (exit code ${exitCode}) printed no JSON object, or one whose claims do not all hold`,
+  );
 }
 
 function parse(stdout: string): (DemoResult & { readonly ok: boolean }) | undefined {

@@ -45,7 +45,9 @@ const STOPPING = ["SIGINT", "SIGTERM"] as const;
 
 function run([program, ...args]: Stage["command"]): Promise<Ended & { readonly output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    // CI=true alone would colour what goes to a file
+    const env = { NO_COLOR: "1", ...process.env };
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
     const stdout: Buffer[] = [];
     const output: Buffer[] = [];
     child.stdout.on("data", (data: Buffer) => {

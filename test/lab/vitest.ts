@@ -27,7 +27,7 @@ export async function runTests(group: Group): Promise<Tally> {
         "run",
         "--config=.config/vitest.config.mjs",
         `--project=${group.name}`,
-        "--reporter=default",
+        "--reporter=dot",
         "--reporter=json",
         `--outputFile.json=${report}`,
       ],

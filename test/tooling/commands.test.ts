@@ -118,14 +118,14 @@ describe("the demo's output", () => {
     ["a wrong claim of its own", { ok: false }],
     ["a missing event", { events: ["pre-start"] }],
   ])("fails with %s", (_, change) => {
-    expect(() => check({ ...good, ...change })).toThrow("the demo ended");
+    expect(() => check({ ...good, ...change })).toThrow("exit code 0");
   });
 
   test("fails with anything else on stdout, or another exit code", () => {
     expect(() => checkDemo({ exitCode: 0, stdout: `setting up\n${JSON.stringify(good)}\n` })).toThrow(
       "setting up",
     );
-    expect(() => checkDemo({ exitCode: 0, stdout: "" })).toThrow("the demo ended");
+    expect(() => checkDemo({ exitCode: 0, stdout: "" })).toThrow("exit code 0");
     expect(() => check(good, 1)).toThrow("exit code 1");
   });
 });

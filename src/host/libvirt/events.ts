@@ -1,6 +1,6 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
 import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
-import { printable } from "../../guest-config/printable.js";
+import { printable } from "../../error/printable.js";
 import type { HookInput, LifecycleEvent } from "../host-adapter.js";
 
 type EventKind<Event extends LifecycleEvent = LifecycleEvent> = Event extends LifecycleEvent

@@ -1,7 +1,7 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
 import { addEncryptionBlocks } from "../../guest-config/domain-annotator.js";
 import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
-import { printable } from "../../guest-config/printable.js";
+import { printable } from "../../error/printable.js";
 import type { EncryptionBlock, Guest, GuestSummary } from "../host-adapter.js";
 import { textFile } from "./text-file.js";
 import type { Virsh, VirshAnswer } from "./virsh.js";

@@ -1,5 +1,5 @@
 import { create } from "xmlbuilder2";
-import { printable } from "../../guest-config/printable.js";
+import { printable } from "../../error/printable.js";
 import { parseKeyUuid } from "../../keystore/key-uuid.js";
 import type { ProvidedSecret } from "../host-adapter.js";
 

@@ -1,5 +1,5 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
-import { printable } from "../../guest-config/printable.js";
+import { printable } from "../../error/printable.js";
 import { type KeyUuid, parseKeyUuid } from "../../keystore/key-uuid.js";
 import { type MemoryFile, secretFile } from "../../secret/secret-file.js";
 import type { Guest, HostSecret, ProvidedSecret } from "../host-adapter.js";

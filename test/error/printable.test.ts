@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { printable } from "../../src/guest-config/printable.js";
+import { printable } from "../../src/error/printable.js";
 
 it("leaves what people can read as it is", () => {
   expect(printable(`Büro "サーバー" <🔐> $(x)`)).toBe(`Büro "サーバー" <🔐> $(x)`);

@@ -111,8 +111,8 @@ export interface HostAdapter {
    * still is what `guest` says. Not from a hook. @throws GUEST_CHANGED
    */
   annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void>;
-  /** Puts back a configuration that `annotate` replaced. */
-  restore(guest: Guest): Promise<void>;
+  /** Undoes `annotate`: takes these blocks out again and leaves what others changed meanwhile. Not from a hook. */
+  unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void>;
 
   versions(): Promise<HostVersions>;
 

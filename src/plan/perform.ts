@@ -79,16 +79,11 @@ export class StepPerformer implements Performer {
 
   async #annotate({ blocks }: StepOf<"annotate">): Promise<Undo> {
     const { host } = this.#resources;
-    await host.annotate(
-      this.#guest,
-      new Map(
-        blocks.map(({ disk, uuid }): [string, EncryptionBlock] => [
-          disk,
-          { format: "luks", secretUuid: uuid },
-        ]),
-      ),
+    const byDisk = new Map(
+      blocks.map(({ disk, uuid }): [string, EncryptionBlock] => [disk, { format: "luks", secretUuid: uuid }]),
     );
-    return () => host.restore(this.#guest);
+    await host.annotate(this.#guest, byDisk);
+    return () => host.unannotate(this.#guest, byDisk);
   }
 
   async #provideSecrets({ secrets }: StepOf<"provide-secrets">): Promise<Undo> {

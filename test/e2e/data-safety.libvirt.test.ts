@@ -26,10 +26,14 @@ describe.each<[content: string, format: "raw" | "qcow2", fill: (path: string) =>
   ["one byte somewhere", "raw", (path) => writeAt(path, 5 * MIB + 123, "x")],
   ["one byte at its end", "raw", (path) => writeAt(path, 8 * MIB - 1, "x")],
   ["clusters with data", "qcow2", (path) => qemuIo(path, "write -P 7 1M 512")],
-  ["a backing file", "qcow2", async (path) => {
-    await makeVolume(`${path}.base`, "raw");
-    await qemuImg("create", "-q", "-f", "qcow2", "-b", `${path}.base`, "-F", "raw", path, "8M");
-  }],
+  [
+    "a backing file",
+    "qcow2",
+    async (path) => {
+      await makeVolume(`${path}.base`, "raw");
+      await qemuImg("create", "-q", "-f", "qcow2", "-b", `${path}.base`, "-F", "raw", path, "8M");
+    },
+  ],
   ["an internal snapshot", "qcow2", (path) => qemuImg("snapshot", "-c", "before", path)],
 ])("a volume with %s (%s)", (_, format, fill) => {
   it("is not protected, and stays as it is", async () => {
@@ -57,14 +61,22 @@ describe.each<[content: string, format: "raw" | "qcow2", fill: (path: string) =>
 describe("a volume that cannot be looked at", () => {
   it.each<[what: string, code: string, damage: (path: string) => Promise<unknown>]>([
     ["is missing", "VOLUME_NOT_FOUND", (path) => rm(path)],
-    ["is no file", "VOLUME_UNREADABLE", async (path) => {
-      await rm(path);
-      await execa("mkfifo", [path]);
-    }],
-    ["leads to itself", "VOLUME_UNREADABLE", async (path) => {
-      await rm(path);
-      await execa("ln", ["-s", path, path]);
-    }],
+    [
+      "is no file",
+      "VOLUME_UNREADABLE",
+      async (path) => {
+        await rm(path);
+        await execa("mkfifo", [path]);
+      },
+    ],
+    [
+      "leads to itself",
+      "VOLUME_UNREADABLE",
+      async (path) => {
+        await rm(path);
+        await execa("ln", ["-s", path, path]);
+      },
+    ],
   ])("because it %s is refused as %s when protected, pending and active", async (_, code, damage) => {
     const guest = await host().guest("web1", ["raw"]);
     await host().must("protect", "web1");
@@ -91,25 +103,48 @@ describe("an encrypted disk", () => {
   it.each<[what: string, code: string, format: "raw" | "qcow2", damage: (path: string) => Promise<unknown>]>([
     ["whose header was cut off", "LUKS_HEADER_INVALID", "raw", (path) => truncate(path, 300)],
     ["whose payload was cut off", "LUKS_HEADER_INVALID", "raw", (path) => truncate(path, MIB)],
-    ["whose header was zeroed", "VOLUME_NOT_FORMATTED", "raw", (path) => writeAt(path, 0, Buffer.alloc(2 * MIB))],
-    ["whose header was overwritten", "VOLUME_NOT_FORMATTED", "raw", (path) => writeAt(path, 0, Buffer.alloc(MIB, 7))],
-    ["whose keyslots were damaged", "LUKS_HEADER_INVALID", "raw", (path) => writeAt(path, 208, Buffer.alloc(8))],
+    [
+      "whose header was zeroed",
+      "VOLUME_NOT_FORMATTED",
+      "raw",
+      (path) => writeAt(path, 0, Buffer.alloc(2 * MIB)),
+    ],
+    [
+      "whose header was overwritten",
+      "VOLUME_NOT_FORMATTED",
+      "raw",
+      (path) => writeAt(path, 0, Buffer.alloc(MIB, 7)),
+    ],
+    [
+      "whose keyslots were damaged",
+      "LUKS_HEADER_INVALID",
+      "raw",
+      (path) => writeAt(path, 208, Buffer.alloc(8)),
+    ],
     ["that became a new, empty raw file", "VOLUME_NOT_FORMATTED", "raw", (path) => makeVolume(path, "raw")],
-    ["that became a new, empty qcow2 image", "VOLUME_NOT_FORMATTED", "qcow2", (path) => makeVolume(path, "qcow2")],
+    [
+      "that became a new, empty qcow2 image",
+      "VOLUME_NOT_FORMATTED",
+      "qcow2",
+      (path) => makeVolume(path, "qcow2"),
+    ],
     ["whose qcow2 header was cut off", "VOLUME_UNREADABLE", "qcow2", (path) => truncate(path, 60)],
-  ])("%s is refused as %s, never formatted again, and starts when it is restored", async (_, code, format, damage) => {
-    const guest = await encrypted("web1", format);
-    const { path } = first(guest);
-    await copyFile(path, `${path}.backup`);
-    await damage(path);
-    const damaged = await hashOf(path);
-    expect((await host().refusedStart(guest)).code).toBe(code);
-    expect((await host().refusedProtect("web1", "--now")).code).toBe(code);
-    expect(await hashOf(path)).toBe(damaged);
-    expect(await states()).toEqual(["active"]);
-    await copyFile(`${path}.backup`, path);
-    await host().start(guest);
-  });
+  ])(
+    "%s is refused as %s, never formatted again, and starts when it is restored",
+    async (_, code, format, damage) => {
+      const guest = await encrypted("web1", format);
+      const { path } = first(guest);
+      await copyFile(path, `${path}.backup`);
+      await damage(path);
+      const damaged = await hashOf(path);
+      expect((await host().refusedStart(guest)).code).toBe(code);
+      expect((await host().refusedProtect("web1", "--now")).code).toBe(code);
+      expect(await hashOf(path)).toBe(damaged);
+      expect(await states()).toEqual(["active"]);
+      await copyFile(`${path}.backup`, path);
+      await host().start(guest);
+    },
+  );
 
   it("does not start with another guest's volume in its place", async () => {
     const [guest, other] = [await encrypted("web1", "raw"), await encrypted("web2", "raw")];
@@ -141,7 +176,18 @@ describe("an encrypted disk", () => {
     const uuid = (await host().blocks(guest))["vda"] ?? "";
     await execa(
       "cryptsetup",
-      ["luksFormat", "-q", "--type", "luks1", "--uuid", uuid, "--pbkdf-force-iterations", "1000", first(guest).path, "-"],
+      [
+        "luksFormat",
+        "-q",
+        "--type",
+        "luks1",
+        "--uuid",
+        uuid,
+        "--pbkdf-force-iterations",
+        "1000",
+        first(guest).path,
+        "-",
+      ],
       { input: "another passphrase" },
     );
     await expect(host().start(guest)).rejects.toThrow(/password|passphrase/);

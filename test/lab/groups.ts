@@ -13,7 +13,7 @@ export interface Group {
 export const UNIT: Group = {
   name: "unit",
   description: "everything that needs no service",
-  packages: ["cryptsetup-bin", "e2fsprogs", "qemu-utils"],
+  packages: ["cryptsetup-bin", "e2fsprogs", "libxml2-utils", "qemu-utils", "strace"],
 };
 
 /** Tests that need a real service, by group. A new group is one row here; vitest, check and lab read it. */

@@ -1,5 +1,5 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
-import { addEncryptionBlocks } from "../../guest-config/domain-annotator.js";
+import { addEncryptionBlocks, removeEncryptionBlocks } from "../../guest-config/domain-annotator.js";
 import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
 import { printable } from "../../error/printable.js";
 import type { EncryptionBlock, Guest, GuestSummary } from "../host-adapter.js";
@@ -52,8 +52,8 @@ export class LibvirtGuests {
     await this.#define(guest, addEncryptionBlocks(guest.configuration, blocks));
   }
 
-  async restore(guest: Guest): Promise<void> {
-    await this.#define(guest, guest.configuration);
+  async unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
+    await this.#define(guest, removeEncryptionBlocks(await this.#persistentXml(guest), blocks));
   }
 
   /** With the guest's secrets (a VNC password), which defining it again would lose otherwise. */

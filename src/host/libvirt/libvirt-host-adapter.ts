@@ -64,8 +64,8 @@ export class LibvirtHostAdapter implements HostAdapter {
     return this.#guests.annotate(guest, blocks);
   }
 
-  restore(guest: Guest): Promise<void> {
-    return this.#guests.restore(guest);
+  unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
+    return this.#guests.unannotate(guest, blocks);
   }
 
   versions(): Promise<HostVersions> {

@@ -50,20 +50,33 @@ describe("guests of a real libvirtd", () => {
     await host.virsh("destroy", victim);
   });
 
-  it("are annotated and restored, with all else kept", async () => {
+  it("are annotated and unannotated, with all else kept", async () => {
     const [id, secretUuid] = [newKeyUuid(), newKeyUuid()];
     await host.define(domainXml({ name: "web1", uuid: id, devices }));
     const before = await persistentXml(id);
     const guest = await adapter.readGuest("web1");
-    await adapter.annotate(guest, new Map([["vda", { format: "luks", secretUuid }]]));
+    const blocks = new Map([["vda", { format: "luks", secretUuid } as const]]);
+    await adapter.annotate(guest, blocks);
     const annotated = await adapter.readGuest(id);
     expect(annotated.disks.mapping["vda"]).toMatchObject({
       encrypted: true,
       encryption_secret_uuid: secretUuid,
     });
     expect(annotated.configuration).toContain("for-me");
-    await adapter.restore(guest);
+    await adapter.unannotate(guest, blocks);
     expect(await persistentXml(id)).toBe(before);
+  });
+
+  it("keep an edit that was made between annotating and its undo", async () => {
+    await host.define(domainXml({ name: "web3", devices }));
+    const guest = await adapter.readGuest("web3");
+    const blocks = new Map([["vda", { format: "luks", secretUuid: newKeyUuid() } as const]]);
+    await adapter.annotate(guest, blocks);
+    await host.virsh("desc", "web3", "--config", "somebody was here");
+    await adapter.unannotate(guest, blocks);
+    const left = await persistentXml("web3");
+    expect(left).toContain("somebody was here");
+    expect(left).not.toContain("<encryption");
   });
 
   it("are not annotated when somebody changed them since they were read", async () => {

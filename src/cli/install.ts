@@ -45,7 +45,9 @@ function modeOf({ dryRun }: Options): Parameters<HostAdapter["install"]>[0] {
 
 function report({ change, path, restart }: InstallResult, { dryRun }: Options): void {
   print(`${dryRun ? "would be " : ""}${change}: ${path}`);
-  if (restart !== undefined) print(`now run: ${restart}`);
+  if (restart === undefined) return;
+  print("libvirt notices its first hook only when it reloads; until then guests start without luksmith");
+  print(`now run: ${restart}`);
 }
 
 /** Without our hooks nobody brings their passphrases: they do not start, and their administrator should know. */

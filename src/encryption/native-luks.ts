@@ -12,7 +12,7 @@ import { compareVersions } from "./versions.js";
 const LEAST = { qemu: "2.6", libvirt: "2.2.0" };
 
 /** What formatting a volume needs. */
-const TOOLS: readonly Tool[] = ["cryptsetup", "qemu-img"];
+const TOOLS: readonly Tool[] = ["cryptsetup", "flock", "qemu-img", "qemu-io"];
 
 /** Bits of the volume key, by dm-crypt cipher specification: what QEMU's `luks` driver opens and we offer. */
 const KEY_SIZES: ReadonlyMap<string, readonly number[]> = new Map([

@@ -74,6 +74,16 @@ export function makeDirectory(path: string, mode: number): void {
   for (let made = target; made.length >= first.length; made = dirname(made)) syncDirectory(dirname(made));
 }
 
+/** Brings the names in `directory` to stable storage, whoever gave them. */
+export function syncDirectory(directory: string): void {
+  const fd = openSync(directory, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 function writeTemporary(path: string, bytes: Uint8Array, mode: number): string {
   const temporary = join(dirname(path), temporaryName(basename(path), randomBytes(8).toString("hex")));
   // never readable by others, not even before fchmod; "wx" refuses whatever is there
@@ -89,15 +99,6 @@ function writeTemporary(path: string, bytes: Uint8Array, mode: number): string {
     closeSync(fd);
   }
   return temporary;
-}
-
-function syncDirectory(directory: string): void {
-  const fd = openSync(directory, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** For the way out of a failure, whose error must not be replaced by this one's; leftovers.ts cleans up later. */

@@ -1,9 +1,11 @@
+import type { DiskMapping } from "../disk-info/disk-info.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { shellWord } from "../error/shell-word.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { keyUuidOf, newKeyRecord } from "../keystore/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import type { ProtectFacts } from "./gather-protect.js";
 import { planOf, type Plan, type Step } from "./step.js";
@@ -75,25 +77,45 @@ function newRecord(
 
 /** A known key's volume has its header; only a pending one may still be empty. */
 function requireStateOf(guest: Guest, fact: ProtectFacts, record: KeyRecord): void {
-  const { disk, probe } = fact;
+  const { probe } = fact;
   if (probe.kind === "luks" && probe.header.uuid === record.uuid) return;
   switch (record.state) {
-    case "pending": {
-      requireEmpty(guest, fact);
-      return;
-    }
+    case "pending":
+      return requireEmpty(guest, fact);
     case "active":
-      throw new LuksmithError("VOLUME_NOT_FORMATTED", {
+      throw withoutItsHeader(guest, fact, record);
+  }
+}
+
+function withoutItsHeader(guest: Guest, { disk, probe }: ProtectFacts, record: KeyRecord): LuksmithError {
+  const volume = volumeName(disk.volume);
+  const hint =
+    "check that the disk points at the right volume, else restore it from a backup; nothing was changed";
+  switch (probe.kind) {
+    case "empty":
+    case "allocated":
+    case "data":
+      return new LuksmithError("VOLUME_NOT_FORMATTED", {
         what: `disk ${disk.dev} of guest ${guest.name} has lost its LUKS header`,
-        why: `key ${record.uuid} is in use since ${record.createdAt}, but ${volumeName(disk.volume)} does not have its header`,
-        hint: "check that the disk points at the right volume, else restore it from a backup; nothing was changed",
+        why: `key ${record.uuid} is in use since ${record.createdAt}, but ${volume} does not have its header`,
+        hint,
       });
+    case "luks":
+      return new LuksmithError("LUKS_UUID_MISMATCH", {
+        what: `disk ${disk.dev} of guest ${guest.name} has key ${record.uuid}, but its volume belongs to another key`,
+        why: `${volume} has LUKS UUID ${probe.header.uuid}`,
+        hint,
+      });
+    case "bad-luks":
+    case "absent":
+    case "unreadable":
+      return unusable(guest, disk, probe);
   }
 }
 
 function requireEmpty(guest: Guest, { disk, probe }: ProtectFacts): void {
   const volume = volumeName(disk.volume);
-  const what = `cannot protect disk ${disk.dev} of guest ${guest.name}`;
+  const what = cannotProtect(guest, disk);
   switch (probe.kind) {
     case "empty":
       return;
@@ -111,25 +133,42 @@ function requireEmpty(guest: Guest, { disk, probe }: ProtectFacts): void {
         hint: "restore its key record from a backup of the keystore, or attach a new disk",
       });
     case "bad-luks":
-      throw new LuksmithError("LUKS_HEADER_INVALID", {
+    case "absent":
+    case "unreadable":
+      throw unusable(guest, disk, probe);
+  }
+}
+
+type UnusableProbe = Extract<Probe, { readonly kind: "bad-luks" | "absent" | "unreadable" }>;
+
+function unusable(guest: Guest, disk: DiskMapping, probe: UnusableProbe): LuksmithError {
+  const volume = volumeName(disk.volume);
+  const what = cannotProtect(guest, disk);
+  switch (probe.kind) {
+    case "bad-luks":
+      return new LuksmithError("LUKS_HEADER_INVALID", {
         what: `${what}: it has a LUKS header that cannot be used`,
         why: `${volume}: ${probe.reason}`,
         hint: "restore the header from a backup; nothing was changed",
       });
     case "absent":
-      throw new LuksmithError("VOLUME_NOT_FOUND", {
+      return new LuksmithError("VOLUME_NOT_FOUND", {
         what,
         why: `${volume} does not exist`,
         hint: `create it first, for example: qemu-img create -f ${disk.volume.kind === "file" ? disk.volume.format : "raw"} ${shellWord(volume)} 20G`,
       });
     case "unreadable":
-      throw new LuksmithError("VOLUME_UNREADABLE", { what, why: probe.reason });
+      return new LuksmithError("VOLUME_UNREADABLE", { what, why: probe.reason });
   }
+}
+
+function cannotProtect(guest: Guest, disk: DiskMapping): string {
+  return `cannot protect disk ${disk.dev} of guest ${guest.name}`;
 }
 
 function foreignBlock(guest: Guest, { disk }: ProtectFacts): LuksmithError {
   return new LuksmithError("KEY_NOT_FOUND", {
-    what: `cannot protect disk ${disk.dev} of guest ${guest.name}: it has an encryption block already`,
+    what: `${cannotProtect(guest, disk)}: it has an encryption block already`,
     why: `it names key ${disk.encryption_secret_uuid ?? ""}, which no keystore has`,
     hint: "if the disk is new, remove the block with virsh edit and run protect again; if not, bring back its key",
   });

@@ -4,7 +4,7 @@ import { KEYSTORE_TYPES } from "../keystore/index.js";
 
 /** One thing that is wrong in the settings. */
 export interface Problem {
-  /** `profiles[0].cipher`; empty for the settings as a whole. */
+  /** `profiles[0].cipher`, or the place in the text; empty for the settings as a whole. */
   readonly path: string;
   /** What is wrong with it: `must be one of …`. */
   readonly sentence: string;

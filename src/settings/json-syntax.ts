@@ -79,12 +79,17 @@ function lengthOf(token: string | RegExp, text: string, at: number): number | un
 
 function problemAt(text: string, at: number, expected: string): SyntaxProblem {
   const before = text.slice(0, at).split("\n");
-  const character = text.slice(at, at + 1);
-  const found =
-    character === '"' ? "a text with a line break or a wrong escape in it" : character || "the end";
   return {
     line: before.length,
     column: (before.at(-1)?.length ?? 0) + 1,
-    sentence: `expected ${expected}, found ${found}`,
+    sentence: `expected ${expected}, found ${foundAt(text, at)}`,
   };
+}
+
+function foundAt(text: string, at: number): string {
+  const character = text.slice(at, at + 1);
+  if (character !== '"') return character || "the end";
+  return lengthOf(STRING, text, at) === undefined
+    ? "a text with a line break or a wrong escape in it"
+    : "a text";
 }

@@ -57,7 +57,11 @@ describe("a guest that an orchestrator defined", () => {
   });
 
   it.each([
-    ["data", "VOLUME_NOT_EMPTY", (path: string) => writeAt(path, 3_000_000, "somebody's")],
+    [
+      "data of an unknown kind",
+      "VOLUME_NOT_PROVEN_EMPTY",
+      (path: string) => writeAt(path, 3_000_000, "somebody's"),
+    ],
     ["a file system", "VOLUME_NOT_EMPTY", (path: string) => execa("mkfs.ext4", ["-q", "-F", path])],
     ["a LUKS header of an unknown key", "KEY_NOT_FOUND", luksFormat],
   ])("does not start over %s, which stays as it is", async (_, code, fill) => {

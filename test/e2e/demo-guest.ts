@@ -28,7 +28,17 @@ export async function makeDisks({ raw, qcow2, bootSector }: DemoPaths): Promise<
   await execa("qemu-img", ["create", "-q", "-f", "raw", raw, "64M"]);
   await execa("qemu-img", ["create", "-q", "-f", "qcow2", qcow2, "64M"]);
   await execa("as", ["--32", "-o", `${bootSector}.o`, BOOT]);
-  await execa("ld", ["-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", bootSector, `${bootSector}.o`]);
+  await execa("ld", [
+    "-m",
+    "elf_i386",
+    "-Ttext",
+    "0x7c00",
+    "--oformat",
+    "binary",
+    "-o",
+    bootSector,
+    `${bootSector}.o`,
+  ]);
 }
 
 export function domainXml({ raw, qcow2, serial }: DemoPaths): string {

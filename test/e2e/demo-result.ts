@@ -30,7 +30,9 @@ export function demoOk(result: DemoResult): boolean {
   return (
     events.join() === "pre-start,post-stop,pre-start,post-stop" &&
     disks.length === 2 &&
-    disks.every((disk) => disk.luksVersion === 1 && !disk.plaintextFound && disk.luksUuid === disk.secretUuid) &&
+    disks.every(
+      (disk) => disk.luksVersion === 1 && !disk.plaintextFound && disk.luksUuid === disk.secretUuid,
+    ) &&
     distinct(disks.map((disk) => disk.luksUuid)) &&
     result.distinctPassphrases &&
     result.guestMarkerReadBack &&

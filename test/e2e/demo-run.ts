@@ -57,8 +57,9 @@ export async function runDemo(host: LibvirtHost, say: Say, interrupted: AbortSig
   using vda = await passphraseOf(host, secretUuids["vda"]);
   using vdb = await passphraseOf(host, secretUuids["vdb"]);
 
-  await step("put the guest's boot program on its encrypted disk, through QEMU and the stored passphrase", () =>
-    writeThroughQemu(paths, vda),
+  await step(
+    "put the guest's boot program on its encrypted disk, through QEMU and the stored passphrase",
+    () => writeThroughQemu(paths, vda),
   );
   await step("second start: the guest boots from its encrypted disk", async () => {
     await host.virsh("start", GUEST);
@@ -89,26 +90,35 @@ export async function runDemo(host: LibvirtHost, say: Say, interrupted: AbortSig
 function report(result: DemoResult, say: Say): void {
   say(`events fired by libvirtd: ${result.events.join(", ")}`);
   for (const { device, backend, luksVersion, luksUuid, plaintextFound } of result.disks) {
-    const marker = plaintextFound ? "the marker is READABLE on the volume" : "the marker is nowhere in plaintext";
+    const marker = plaintextFound
+      ? "the marker is READABLE on the volume"
+      : "the marker is nowhere in plaintext";
     say(`${device} (${backend}): LUKS${luksVersion} ${luksUuid}; ${marker}`);
   }
   say(`the guest read its marker back: ${result.guestMarkerReadBack ? "yes" : "NO"}`);
-  say(`cryptsetup opens ${result.disks[0]?.device ?? ""} with the stored passphrase: ${result.independentReader ? "yes" : "NO"}`);
+  say(
+    `cryptsetup opens ${result.disks[0]?.device ?? ""} with the stored passphrase: ${result.independentReader ? "yes" : "NO"}`,
+  );
   say(`passphrases are distinct: ${result.distinctPassphrases ? "yes" : "NO"}`);
   say(`host secrets left: ${result.secretsLeft}, mappings left: ${result.mappingsLeft}`);
 }
 
 async function luksmith(host: LibvirtHost, argv: readonly string[]): Promise<string> {
   const { exitCode, stdout, stderr } = await host.exec([process.execPath, LUKSMITH, ...argv]);
-  if (exitCode !== 0) throw new Error(`luksmith ${argv.join(" ")} ended with exit code ${exitCode}\n${stderr}`);
+  if (exitCode !== 0)
+    throw new Error(`luksmith ${argv.join(" ")} ended with exit code ${exitCode}\n${stderr}`);
   return stdout;
 }
 
 /** Device name → secret UUID, as libvirtd itself has them in the guest's definition. */
 async function encryptionBlocks(host: LibvirtHost): Promise<Record<string, KeyUuid>> {
-  const { stdout } = await execa("xmllint", ["--xpath", "//disk/target/@dev | //disk/source/encryption/secret/@uuid", "-"], {
-    input: await host.virsh("dumpxml", "--inactive", GUEST),
-  });
+  const { stdout } = await execa(
+    "xmllint",
+    ["--xpath", "//disk/target/@dev | //disk/source/encryption/secret/@uuid", "-"],
+    {
+      input: await host.virsh("dumpxml", "--inactive", GUEST),
+    },
+  );
   const values = [...stdout.matchAll(/"([^"]+)"/g)].map(([, value]) => value ?? "");
   const blocks: Record<string, KeyUuid> = {};
   for (const [index, value] of values.entries()) {
@@ -122,7 +132,10 @@ async function encryptionBlocks(host: LibvirtHost): Promise<Record<string, KeyUu
 /** Fetched as any event does, from the private host's keystore. */
 async function passphraseOf(host: LibvirtHost, uuid: KeyUuid | undefined): Promise<Secret> {
   const directory = join(host.root, "var/lib/luksmith/keystore");
-  const settings = parseSettings(JSON.stringify({ version: 1, keystores: [{ name: "local", type: "file", directory }] }), "demo");
+  const settings = parseSettings(
+    JSON.stringify({ version: 1, keystores: [{ name: "local", type: "file", directory }] }),
+    "demo",
+  );
   if (uuid === undefined) throw new Error("the guest's definition has no encryption block");
   const located = await createKeyring(settings).locate(uuid);
   if (located.kind !== "found") throw new Error(`no key ${uuid} in the keystore`);
@@ -134,7 +147,14 @@ async function writeThroughQemu({ raw, bootSector }: DemoPaths, passphrase: Secr
   const image = `driver=luks,key-secret=s,file.driver=file,file.filename=${raw}`;
   await execa(
     "qemu-io",
-    ["--object", "secret,id=s,file=/proc/self/fd/3", "--image-opts", image, "-c", `write -s ${bootSector} 0 512`],
+    [
+      "--object",
+      "secret,id=s,file=/proc/self/fd/3",
+      "--image-opts",
+      image,
+      "-c",
+      `write -s ${bootSector} 0 512`,
+    ],
     { stdio: ["ignore", "pipe", "pipe", key.fd as 3] },
   );
 }
@@ -149,7 +169,11 @@ async function waitForSerial(path: string, interrupted: AbortSignal): Promise<st
   }
 }
 
-async function inspectDisk(device: string, volume: Volume, secretUuid: KeyUuid | undefined): Promise<DemoDisk> {
+async function inspectDisk(
+  device: string,
+  volume: Volume,
+  secretUuid: KeyUuid | undefined,
+): Promise<DemoDisk> {
   const backend = await createStorageRegistry(runner).backendFor(volume);
   const probe = await backend.probe(volume, "header");
   if (probe.kind !== "luks") throw new Error(`${device} has no LUKS header: ${probe.kind}`);
@@ -167,8 +191,20 @@ async function inspectDisk(device: string, volume: Volume, secretUuid: KeyUuid |
 
 async function opensWithCryptsetup(volume: string, passphrase: Secret): Promise<boolean> {
   using key = secretFile(passphrase);
-  const args = ["open", "--test-passphrase", "--type", "luks1", "--key-file", "/proc/self/fd/3", "--", volume];
-  const { exitCode } = await execa("cryptsetup", args, { stdio: ["ignore", "pipe", "pipe", key.fd as 3], reject: false });
+  const args = [
+    "open",
+    "--test-passphrase",
+    "--type",
+    "luks1",
+    "--key-file",
+    "/proc/self/fd/3",
+    "--",
+    volume,
+  ];
+  const { exitCode } = await execa("cryptsetup", args, {
+    stdio: ["ignore", "pipe", "pipe", key.fd as 3],
+    reject: false,
+  });
   return exitCode === 0;
 }
 

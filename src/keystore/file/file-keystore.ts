@@ -10,7 +10,7 @@ import { testRoundTrip } from "../round-trip.js";
 import { reading, writing } from "./failures.js";
 import { MasterKey } from "./master-key.js";
 import { RecordDirectory } from "./record-directory.js";
-import { open, parse, seal } from "./stored-key.js";
+import { masterKeyIdOf, open, parse, seal } from "./stored-key.js";
 
 /**
  * The embedded keystore, a directory (0700, root):
@@ -52,9 +52,10 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
       if (stored === undefined) return undefined;
       const masterKey = await this.#masterKey.read();
       if (masterKey === undefined) throw this.#masterKey.missing();
+      if (stored.masterKey !== masterKeyIdOf(masterKey)) throw this.#masterKey.isAnother();
       const passphrase = open(stored, masterKey);
       if (passphrase !== undefined) return { record: stored.record, passphrase };
-      throw this.#corrupt(uuid, "was changed, or was encrypted under another master key");
+      throw this.#corrupt(uuid, "was changed");
     });
   }
 
@@ -125,7 +126,10 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
 
   async #masterKeyForWriting(): Promise<Secret> {
     const masterKey = await this.#masterKey.read();
-    if (masterKey !== undefined) return masterKey;
+    if (masterKey !== undefined) {
+      if (this.#someRecordIsUnderAnother(masterKey)) throw this.#masterKey.isAnother();
+      return masterKey;
+    }
     // a new master key beside old records would hide that theirs is lost
     if (this.#records.uuids().length === 0) await this.#masterKey.make();
     const made = await this.#masterKey.read();
@@ -133,11 +137,19 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     return made;
   }
 
+  /** One record tells: they all are under one master key. A damaged one tells nothing, and hinders nothing here. */
+  #someRecordIsUnderAnother(masterKey: Secret): boolean {
+    const [uuid] = this.#records.uuids();
+    const bytes = uuid && this.#records.read(uuid);
+    const parsed = uuid && bytes && parse(bytes, uuid);
+    return parsed?.kind === "key" && parsed.stored.masterKey !== masterKeyIdOf(masterKey);
+  }
+
   #corrupt(uuid: KeyUuid, why: string): LuksmithError {
     return new LuksmithError("KEY_CORRUPT", {
       what: `key ${uuid} of keystore ${this.name} is damaged`,
       why: `the file ${this.#records.pathOf(uuid)} ${why}`,
-      hint: "bring the file back from a backup, with the master-key.json of the same time",
+      hint: "bring the file back from a backup",
     });
   }
 

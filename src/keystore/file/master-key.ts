@@ -57,6 +57,11 @@ export class MasterKey {
     return this.#unusable("there are keys, and it is not there");
   }
 
+  /** The error for a master key that is sound, but not the one of these keys. */
+  isAnother(): LuksmithError {
+    return this.#unusable("it is another one than the keys are encrypted under");
+  }
+
   async #load(): Promise<Secret> {
     const bytes = readGuardedFile(this.path, PRIVATE_FILE, LIMIT);
     if (bytes === undefined) throw this.missing();

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { createFile, makeDirectory, removeFile, replaceFile } from "../../fs/atomic-file.js";
+import { createFile, makeDirectory, removeFile, replaceFile, syncDirectory } from "../../fs/atomic-file.js";
 import { PRIVATE_DIRECTORY, PRIVATE_FILE, readGuardedFile, statGuarded } from "../../fs/guarded-file.js";
 import { removeLeftovers } from "../../fs/leftovers.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
@@ -40,6 +40,8 @@ export class RecordDirectory {
   }
 
   create(uuid: KeyUuid, bytes: Buffer): "created" | "exists" {
+    // another process may just have named the master key, or this directory: a record is worth nothing without them
+    syncDirectory(this.#parent);
     return createFile(this.pathOf(uuid), bytes, PRIVATE_FILE.mode);
   }
 

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
 import type { KeyRecord } from "../../generated/key-record.js";
 import type { StoredKey } from "../../generated/stored-key.js";
 import isStoredKey from "../../generated/validate-stored-key.cjs";
@@ -22,11 +22,13 @@ export type Parsed =
 export function seal({ record, passphrase }: Key, masterKey: Secret): Buffer {
   const iv = randomBytes(IV_BYTES);
   const cipher = masterKey.use((bytes) => createCipheriv(ALGORITHM, bytes, iv, { authTagLength: TAG_BYTES }));
-  cipher.setAAD(additionalData(record));
+  const masterKeyId = masterKeyIdOf(masterKey);
+  cipher.setAAD(additionalData(record, masterKeyId));
   const ciphertext = passphrase.use((bytes) => Buffer.concat([cipher.update(bytes), cipher.final()]));
   const stored: StoredKey = {
     version: 1,
     algorithm: ALGORITHM,
+    masterKey: masterKeyId,
     record,
     iv: iv.toString("base64"),
     ciphertext: ciphertext.toString("base64"),
@@ -49,13 +51,13 @@ export function parse(bytes: Buffer, uuid: KeyUuid): Parsed {
   return { kind: "key", stored };
 }
 
-/** The passphrase, or undefined if anything in the file was changed or the master key is another one. */
+/** The passphrase, or undefined if anything in the file was changed; `masterKey` is the one that the file names. */
 export function open(stored: StoredKey, masterKey: Secret): Secret | undefined {
   const iv = Buffer.from(stored.iv, "base64");
   const decipher = masterKey.use((bytes) =>
     createDecipheriv(ALGORITHM, bytes, iv, { authTagLength: TAG_BYTES }),
   );
-  decipher.setAAD(additionalData(stored.record));
+  decipher.setAAD(additionalData(stored.record, stored.masterKey));
   decipher.setAuthTag(Buffer.from(stored.tag, "base64"));
   const plaintext = decipher.update(Buffer.from(stored.ciphertext, "base64"));
   try {
@@ -68,9 +70,17 @@ export function open(stored: StoredKey, masterKey: Secret): Secret | undefined {
   }
 }
 
+/** Tells one master key from another, and nothing else about it. */
+export function masterKeyIdOf(masterKey: Secret): string {
+  const digest = masterKey.use((bytes) =>
+    createHmac("sha256", bytes).update("luksmith master key id").digest("hex"),
+  );
+  return digest.slice(0, 16);
+}
+
 /** What the tag vouches for beside the passphrase: the same bytes whatever the order of the file's members. */
-function additionalData(record: KeyRecord): Buffer {
-  return Buffer.from(JSON.stringify({ version: 1, algorithm: ALGORITHM, record }, sortMembers));
+function additionalData(record: KeyRecord, masterKey: string): Buffer {
+  return Buffer.from(JSON.stringify({ version: 1, algorithm: ALGORITHM, masterKey, record }, sortMembers));
 }
 
 function sortMembers(_member: string, value: unknown): unknown {

@@ -84,9 +84,15 @@ describe("file keystore: master key", () => {
     expect(treeOf(directory)).toEqual(before);
   });
 
-  it("of another keystore opens nothing", async () => {
+  it("of another keystore opens nothing, and encrypts nothing that its return would lose", async () => {
     const { keystore, record, path } = await prepare();
+    const own = readFileSync(path);
     writeFileSync(path, readFileSync((await prepare()).path));
-    await expect(keystore.fetch(keyUuidOf(record))).rejects.toMatchObject({ code: "KEY_CORRUPT" });
+    await expect(keystore.fetch(keyUuidOf(record))).rejects.toMatchObject(unusable);
+    await expect(storeText(keystore, sampleRecord(), "more")).rejects.toMatchObject(unusable);
+    await expect(keystore.update(record)).rejects.toMatchObject(unusable);
+    writeFileSync(path, own);
+    expect(await keystore.list()).toEqual([record]);
+    (await keystore.fetch(keyUuidOf(record)))!.passphrase.dispose();
   });
 });

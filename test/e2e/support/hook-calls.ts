@@ -1,0 +1,33 @@
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { EventName } from "../../../src/host/host-adapter.js";
+import type { TestGuest } from "./guests.js";
+import type { LuksmithHost } from "./luksmith-host.js";
+
+/** How libvirtd would call a hook of ours: argv, and what it would write to its standard input. */
+export interface SavedCall {
+  readonly argv: readonly string[];
+  readonly stdin: string;
+}
+
+const OPERATIONS = {
+  "pre-start": "prepare begin",
+  "post-stop": "release end",
+  "pre-migrate": "migrate begin",
+};
+
+/** A real call of libvirtd, kept from our hook by a foreign one that runs before it and fails. */
+export async function savedStart(host: LuksmithHost, guest: TestGuest): Promise<string> {
+  const hook = host.inside("/etc/libvirt/hooks/qemu");
+  const saved = join(host.libvirt.dir, "stdin");
+  await writeFile(hook, `#!/bin/sh\n[ "$2" != prepare ] || { cat >${saved}; exit 1; }\n`, { mode: 0o755 });
+  await host.libvirt.exec(["virsh", "-c", "qemu:///system", "start", guest.uuid]);
+  await rm(hook);
+  return await readFile(saved, "utf8");
+}
+
+export function hookCall(host: LuksmithHost, event: EventName, guest: TestGuest, stdin: string): SavedCall {
+  const script = join(host.pluginRoot, "dist/hooks", `${event}.js`);
+  const argv = [process.execPath, script, "libvirt", guest.name, ...OPERATIONS[event].split(" "), "-"];
+  return { argv, stdin };
+}

@@ -81,7 +81,8 @@ function requireStateOf(guest: Guest, fact: ProtectFacts, record: KeyRecord): vo
   if (probe.kind === "luks" && probe.header.uuid === record.uuid) return;
   switch (record.state) {
     case "pending":
-      return requireEmpty(guest, fact);
+      requireEmpty(guest, fact);
+      return;
     case "active":
       throw withoutItsHeader(guest, fact, record);
   }

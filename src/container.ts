@@ -10,6 +10,7 @@ import { hostAdapterFor, type KnownHost } from "./host/index.js";
 import { createKeyring } from "./keystore/index.js";
 import { WinstonLogger } from "./log/winston-logger.js";
 import type { LogLevel } from "./log/logger.js";
+import { GuestLocks } from "./plan/guest-locks.js";
 import type { EffectiveSettings } from "./settings/settings.js";
 import { createStorageRegistry } from "./storage/index.js";
 import * as t from "./tokens.js";
@@ -35,6 +36,7 @@ export function compose({ settings, host, humanLevel }: Composition): Container 
     .factory(t.KEYRING, () => createKeyring(settings))
     .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER)))
     .value(t.PROVIDER, new NativeLuks())
+    .factory(t.GUEST_LOCKS, (c) => new GuestLocks(c.resolve(t.COMMAND_RUNNER)))
     .class(t.PREPARATION, GuestPreparation)
     .class(t.PRE_START, PreStartHandler)
     .class(t.PRE_MIGRATE, PreMigrateHandler)

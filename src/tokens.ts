@@ -7,6 +7,7 @@ import type { CommandRunner } from "./exec/command-runner.js";
 import type { HostAdapter } from "./host/host-adapter.js";
 import type { Keyring } from "./keystore/keyring.js";
 import type { Logger } from "./log/logger.js";
+import type { GuestLocks } from "./plan/guest-locks.js";
 import type { EffectiveSettings } from "./settings/settings.js";
 import type { StorageRegistry } from "./storage/index.js";
 
@@ -19,6 +20,7 @@ export const HOST = token<HostAdapter>("HostAdapter");
 export const KEYRING = token<Keyring>("Keyring");
 export const STORAGE = token<StorageRegistry>("StorageRegistry");
 export const PROVIDER = token<EncryptionProvider>("EncryptionProvider");
+export const GUEST_LOCKS = token<GuestLocks>("GuestLocks");
 export const PREPARATION = token<GuestPreparation>("GuestPreparation");
 export const PRE_START = token<EventHandler<"pre-start">>("PreStartHandler");
 export const PRE_MIGRATE = token<EventHandler<"pre-migrate">>("PreMigrateHandler");

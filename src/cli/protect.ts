@@ -16,7 +16,7 @@ import type { EncryptionRequest } from "../request/ask.js";
 import { holdsGuestData } from "../request/guest-data.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
-import { CLOCK, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
+import { CLOCK, GUEST_LOCKS, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
 
@@ -51,7 +51,10 @@ async function protect(name: string, options: Options): Promise<void> {
   }
   const logger = container.resolve(LOGGER);
   try {
-    const { stages } = await protectGuest(container, name, options);
+    const guest = await container.resolve(HOST).readGuest(name);
+    // of two at once, one would annotate the guest with its keys and the other format the disks with its own
+    const locks = container.resolve(GUEST_LOCKS);
+    const { stages } = await locks.hold(guest, () => protectGuest(container, guest.id, options));
     logger.info("protect done", { guest: name, steps: stages.flat().map((step) => step.kind) });
   } catch (thrown) {
     const error = asLuksmithError(thrown);
@@ -62,7 +65,7 @@ async function protect(name: string, options: Options): Promise<void> {
   }
 }
 
-async function protectGuest(container: Container, name: string, options: Options): Promise<Plan> {
+async function protectGuest(container: Container, nameOrId: string, options: Options): Promise<Plan> {
   const host = container.resolve(HOST);
   const resources = {
     host,
@@ -70,7 +73,7 @@ async function protectGuest(container: Container, name: string, options: Options
     storage: container.resolve(STORAGE),
     provider: container.resolve(PROVIDER),
   };
-  const guest = await host.readGuest(name);
+  const guest = await host.readGuest(nameOrId);
   requireShutOff(guest);
   const requests = requestsFor(guest, options, container.resolve(SETTINGS));
   using session = new KeySession();

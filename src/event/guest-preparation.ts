@@ -3,9 +3,10 @@ import type { EncryptionProvider } from "../encryption/encryption-provider.js";
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
-import { execute, type Progress } from "../plan/execute.js";
+import { execute } from "../plan/execute.js";
 import type { DiskFacts } from "../plan/facts.js";
 import { gatherFacts } from "../plan/gather.js";
+import type { GuestLocks } from "../plan/guest-locks.js";
 import { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
 import { refuseUnannotated } from "../plan/refusals.js";
@@ -13,7 +14,7 @@ import type { Plan } from "../plan/step.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
 import type { StorageRegistry } from "../storage/index.js";
-import { HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
+import { GUEST_LOCKS, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
 
 /** Makes a plan from facts; pure. */
 export type Planner = (guest: Guest, facts: readonly DiskFacts[]) => Plan;
@@ -32,6 +33,7 @@ export class GuestPreparation {
     @inject(STORAGE) storage: StorageRegistry,
     @inject(PROVIDER) provider: EncryptionProvider,
     @inject(SETTINGS) private readonly settings: EffectiveSettings,
+    @inject(GUEST_LOCKS) private readonly locks: GuestLocks,
     @inject(LOGGER) private readonly logger: Logger,
   ) {
     this.#resources = { host, keyring, storage, provider };
@@ -47,14 +49,17 @@ export class GuestPreparation {
   async prepare(guest: Guest, planner: Planner, wishes: Wishes = "enforce"): Promise<Plan> {
     using session = new KeySession();
     const plan = await this.#plan(guest, planner, wishes, session);
-    await this.#execute(guest, plan, session);
-    return plan;
+    if (onlyProvides(plan)) return await this.#execute(guest, plan, session);
+    return await this.locks.hold(guest, async () => {
+      // planned again, since whoever held the lock may have done it all
+      return await this.#execute(guest, await this.#plan(guest, planner, wishes, session), session);
+    });
   }
 
   /** Does a plan that needs the passphrase of no existing key. */
-  async execute(guest: Guest, plan: Plan, progress?: Progress): Promise<void> {
+  async execute(guest: Guest, plan: Plan): Promise<Plan> {
     using session = new KeySession();
-    await this.#execute(guest, plan, session, progress);
+    return await this.#execute(guest, plan, session);
   }
 
   async #plan(guest: Guest, planner: Planner, wishes: Wishes, session: KeySession): Promise<Plan> {
@@ -63,7 +68,13 @@ export class GuestPreparation {
     return planner(guest, await gatherFacts(guest, requests, this.#resources, session));
   }
 
-  async #execute(guest: Guest, plan: Plan, session: KeySession, progress?: Progress): Promise<void> {
-    await execute(plan, new StepPerformer(guest, this.#resources, session), this.logger, progress);
+  async #execute(guest: Guest, plan: Plan, session: KeySession): Promise<Plan> {
+    await execute(plan, new StepPerformer(guest, this.#resources, session), this.logger);
+    return plan;
   }
+}
+
+/** Every start but a disk's first one: nothing is changed that another process could change as well. */
+function onlyProvides({ stages }: Plan): boolean {
+  return stages.flat().every(({ kind }) => kind === "provide-secrets");
 }

@@ -1,4 +1,5 @@
 import type { EncryptionProvider } from "../encryption/encryption-provider.js";
+import { LuksmithError } from "../error/luksmith-error.js";
 import type { EncryptionBlock, Guest, HostAdapter } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import { canDelete } from "../keystore/keystore.js";
@@ -23,7 +24,7 @@ export class StepPerformer implements Performer {
   readonly #guest: Guest;
   readonly #resources: Resources;
   readonly #session: KeySession;
-  /** Keys whose volume may hold a header by now: from then on they are never deleted. */
+  /** Keys that encrypt by now, or that others may find and use: from then on they are never deleted. */
   readonly #inUse = new Set<KeyUuid>();
 
   constructor(guest: Guest, resources: Resources, session: KeySession) {
@@ -82,7 +83,14 @@ export class StepPerformer implements Performer {
     const byDisk = new Map(
       blocks.map(({ disk, uuid }): [string, EncryptionBlock] => [disk, { format: "luks", secretUuid: uuid }]),
     );
-    await host.annotate(this.#guest, byDisk);
+    // the guest may be started as soon as its configuration names the keys, and the hook formats with them
+    for (const { uuid } of blocks) this.#inUse.add(uuid);
+    try {
+      await host.annotate(this.#guest, byDisk);
+    } catch (thrown) {
+      if (isGuestChanged(thrown)) for (const { uuid } of blocks) this.#inUse.delete(uuid);
+      throw thrown;
+    }
     return () => host.unannotate(this.#guest, byDisk);
   }
 
@@ -97,4 +105,9 @@ export class StepPerformer implements Performer {
   #withdraw(secrets: readonly DiskKey[]): Promise<void> {
     return this.#resources.host.withdrawSecrets(secrets.map(({ uuid }) => uuid));
   }
+}
+
+/** The one failure that says that the configuration was not touched. */
+function isGuestChanged(thrown: unknown): boolean {
+  return thrown instanceof LuksmithError && thrown.code === "GUEST_CHANGED";
 }

@@ -108,6 +108,8 @@ function requireNew(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined)
       if (probe.header.uuid === fact.uuid) return;
       break;
     case "bad-luks":
+      if (probe.claimedUuid === fact.uuid) return;
+      break;
     case "data":
     case "absent":
     case "unreadable":

@@ -81,6 +81,8 @@ function requireStateOf(guest: Guest, fact: ProtectFacts, record: KeyRecord): vo
   if (probe.kind === "luks" && probe.header.uuid === record.uuid) return;
   switch (record.state) {
     case "pending":
+      // a header of this key that a power cut tore: the format makes it anew
+      if (probe.kind === "bad-luks" && probe.claimedUuid === record.uuid) return;
       requireEmpty(guest, fact);
       return;
     case "active":

@@ -1,4 +1,9 @@
-import { LUKS_HEADER_BLOCK, type LuksHeader, readLuksHeader } from "../encryption/luks-header.js";
+import {
+  claimedLuksUuid,
+  LUKS_HEADER_BLOCK,
+  type LuksHeader,
+  readLuksHeader,
+} from "../encryption/luks-header.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { allocationMap } from "./allocation-map.js";
 import { QCOW2_HEADER_AREA, type Qcow2Header, readQcow2Header } from "./qcow2-header.js";
@@ -37,7 +42,7 @@ export async function probeQcow2(
   if (signature !== undefined) return { kind: "data", signature };
   if (depth === "header") return { kind: "allocated" };
   const allocation = await allocationMap(runner, file, { format: "qcow2", size: image.size });
-  if (allocation.length === 0) return { kind: "empty", image };
+  if (allocation !== "compressed" && allocation.length === 0) return { kind: "empty", image };
   switch (depth) {
     case "allocation-map":
       return { kind: "allocated" };
@@ -52,19 +57,23 @@ async function probeContainer(
   file: VolumeFile,
   { offset, length }: { readonly offset: number; readonly length: number },
 ): Promise<Qcow2Probe> {
-  const luks = readLuksHeader(await file.read(offset, Math.min(LUKS_HEADER_BLOCK, length)));
+  const start = await file.read(offset, Math.min(LUKS_HEADER_BLOCK, length));
+  const bad = (reason: string): Qcow2Probe => {
+    return { kind: "bad-luks", reason, claimedUuid: claimedLuksUuid(start) };
+  };
+  const luks = readLuksHeader(start);
   switch (luks.kind) {
     case "luks": {
       const active = luks.header.keyslots.filter((keyslot) => keyslot.active);
       const end = Math.max(...active.map((k) => k.offset + (luks.header.keySize / 8) * k.stripes));
       return end <= Math.min(length, file.size - offset)
         ? { kind: "luks", header: luks.header, container: offset }
-        : { kind: "bad-luks", reason: "the image ends within its LUKS header" };
+        : bad("the image ends within its LUKS header");
     }
     case "bad":
-      return { kind: "bad-luks", reason: luks.reason };
+      return bad(luks.reason);
     case "none":
-      return { kind: "bad-luks", reason: "no LUKS header stands where the qcow2 header says" };
+      return bad("no LUKS header stands where the qcow2 header says");
   }
 }
 

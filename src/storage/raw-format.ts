@@ -109,8 +109,8 @@ export class RawFormat {
       (await file.read(0, block.length)).equals(block) &&
       (await file.read(offset, bytes.length)).equals(bytes);
     if (!isWritten) throw volumeUnwritable(file.name, "what was written is not what is read back");
-    if ((await this.formatter.tryPassphrase(file.fd, passphrase)) === "rejected")
-      throw passphraseRejected(file.name);
+    const answer = await this.formatter.tryPassphrase(file.fd, passphrase);
+    if (answer === "rejected") throw passphraseRejected(file.name);
     if (!(await file.isInPlace())) throw volumeReplaced(file.name);
   }
 }

@@ -1,4 +1,4 @@
-import { LUKS_HEADER_BLOCK, readLuksHeader } from "../encryption/luks-header.js";
+import { claimedLuksUuid, LUKS_HEADER_BLOCK, readLuksHeader } from "../encryption/luks-header.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { allocationMap } from "./allocation-map.js";
 import { signatureOf } from "./signature.js";
@@ -19,12 +19,16 @@ export async function probeRaw(runner: CommandRunner, file: VolumeFile, depth: P
   switch (luks.kind) {
     case "luks":
       if (luks.header.payloadOffset < file.size) return luks;
-      return { kind: "bad-luks", reason: "the volume ends before the payload of its LUKS header" };
+      return badLuks("the volume ends before the payload of its LUKS header", start);
     case "bad":
-      return { kind: "bad-luks", reason: luks.reason };
+      return badLuks(luks.reason, start);
     case "none":
       return isZero(start) ? probeRest(runner, file, depth) : data(runner, file, depth);
   }
+}
+
+function badLuks(reason: string, start: Buffer): Probe {
+  return { kind: "bad-luks", reason, claimedUuid: claimedLuksUuid(start) };
 }
 
 /** Of a volume whose first block is zero. */

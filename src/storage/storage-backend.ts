@@ -12,7 +12,12 @@ export type Probe =
   | { readonly kind: "allocated" }
   | { readonly kind: "luks"; readonly header: LuksHeader }
   /** A LUKS magic with a header that is damaged, cut off, or of a version that this backend does not open. */
-  | { readonly kind: "bad-luks"; readonly reason: string }
+  | {
+      readonly kind: "bad-luks";
+      readonly reason: string;
+      /** The UUID that the damaged header claims: ours, if a power cut tore what we wrote. */
+      readonly claimedUuid: KeyUuid | undefined;
+    }
   /** `signature` in words, `ext4 file system`, or undefined where no known one was found. */
   | { readonly kind: "data"; readonly signature: string | undefined }
   | { readonly kind: "absent" }

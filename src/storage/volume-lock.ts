@@ -8,7 +8,7 @@ import { systemErrorOf } from "../fs/system-error.js";
 const TIME_IS_OVER = 75;
 
 /**
- * Exclusive locks, one for each volume, between all processes of this host. flock(2) belongs to the open file
+ * Exclusive locks, one for each volume or guest, between all processes of this host. flock(2) belongs to the open file
  * description: flock(1) takes it on the descriptor that we lend to it, and it lasts for as long as ours is open.
  * So the kernel releases it whatever way this process ends.
  */
@@ -63,7 +63,7 @@ export class VolumeLocks {
     });
     if (exitCode === 0) return;
     throw new LuksmithError("LOCK_TIMEOUT", {
-      what: "another luksmith process is working on the same volume",
+      what: "another luksmith process is working on the same guest or volume",
       why: `it did not finish within ${this.patience} s`,
       hint: "try again when it has finished",
     });

@@ -131,6 +131,12 @@ export function storageBackendContract(name: string, make: () => StorageFixture)
         }
       });
 
+      it("calls unreadable what gives a read error", async () => {
+        // its first page is nobody's, so reading it is EIO
+        const probe = await backend.probe({ ...volume, path: "/proc/self/mem" }, "read");
+        expect(probe).toMatchObject({ kind: "unreadable" });
+      });
+
       it("looks at a volume that a guest has open", async () => {
         const probe = await whileOpen(plainNode(volume), () => backend.probe(volume, "read"));
         expect(probe).toEqual({ kind: "empty" });

@@ -44,10 +44,8 @@ describe("three hooks of one guest's start at once", () => {
       metadata: FLAVOR_ASKS,
       blocks: "of unknown keys",
     });
-    const codes = (await startHooks(guest)).map(({ exitCode }) => exitCode);
-    expect(codes).toContain(0);
-    const refusals = (await host().log()).flatMap(({ code }) => code ?? []);
-    expect([...new Set(refusals), "KEY_EXISTS"]).toContain("KEY_EXISTS");
+    expect((await startHooks(guest)).map(({ exitCode }) => exitCode)).toEqual([0, 0, 0]);
+    await expectWhole(guest);
     await host().start(guest);
     await expectWhole(guest);
   });
@@ -57,9 +55,8 @@ describe("protect, several times at once", () => {
   it.each([[[]], [["--now"]]])("%j leaves a guest that starts from keys that are there", async (options) => {
     const guest = await host().guest("web1", ["raw", "qcow2"]);
     const ended = await Promise.all([1, 2, 3].map(() => host().luksmith("protect", "web1", ...options)));
-    expect(ended.map(({ exitCode }) => exitCode)).toContain(0);
-    const refusals = (await host().log()).flatMap(({ code }) => code ?? []);
-    expect(refusals.filter((code) => code !== "GUEST_CHANGED")).toEqual([]);
+    expect(ended.map(({ exitCode }) => exitCode)).toEqual([0, 0, 0]);
+    expect(await host().keystore().list()).toHaveLength(2);
     await host().start(guest);
     await expectWhole(guest);
   });

@@ -1,25 +1,37 @@
+import { close } from "./close.js";
 import { installPackages } from "./debian.js";
 import { findGroup, GROUPS } from "./groups.js";
-import { close } from "./close.js";
 import { runTests } from "./vitest.js";
 
-/** `npm run lab -- NAME | --install NAME | --list`, after `.ci/prepare`. */
+/** `npm run lab`, after `.ci/prepare`: `--list`, `NAME`, or `--install NAME`, which stops before the tests. */
 const [first, second] = process.argv.slice(2);
+if (first === "--list") list();
+else if (first === "--install") await install(second);
+else await run(first);
 
-if (first === "--list") {
+function list(): void {
   for (const { name, description } of GROUPS) process.stdout.write(`${name.padEnd(14)}${description}\n`);
-} else {
-  const installOnly = first === "--install";
-  const name = installOnly ? second : first;
+}
+
+async function install(name: string | undefined): Promise<void> {
+  const group = findGroup(name);
+  if (group === undefined) refuse(name);
+  else process.exitCode = (await installPackages([group])).failed;
+}
+
+async function run(name: string | undefined): Promise<void> {
   const group = findGroup(name);
   if (group === undefined) {
-    const what = name === undefined ? "no group named" : `unknown group ${name}`;
-    const known = GROUPS.map((known) => known.name).join(", ");
-    process.stderr.write(`error: ${what}\ncause: the groups are ${known}\nhint: npm run lab -- --list\n`);
-    process.exitCode = 2;
+    refuse(name);
   } else {
     const packages = await installPackages([group]);
-    if (installOnly) process.exitCode = packages.failed;
-    else close(packages.failed > 0 ? [packages] : [packages, await runTests(group)]);
+    close(packages.failed > 0 ? [packages] : [packages, await runTests(group)]);
   }
+}
+
+function refuse(name: string | undefined): void {
+  const what = name === undefined ? "no group named" : `unknown group ${name}`;
+  const known = GROUPS.map((group) => group.name).join(", ");
+  process.stderr.write(`error: ${what}\ncause: the groups are ${known}\nhint: npm run lab -- --list\n`);
+  process.exitCode = 2;
 }

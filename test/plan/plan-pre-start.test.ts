@@ -54,6 +54,18 @@ describe("what a start does", () => {
     ]);
   });
 
+  it("goes on with a format whose header a power cut tore", () => {
+    const torn = {
+      kind: "bad-luks",
+      reason: "keyslot 3 is neither active nor inactive",
+      claimedUuid: uuid(1),
+    } as const;
+    const plan = planFor(known("vda", 1, "pending", torn));
+    expect(plan.stages.flat().map((step) => step.kind)).toContain("format");
+    const another = { ...torn, claimedUuid: uuid(2) };
+    expect(refusal(known("vda", 1, "pending", another)).code).toBe("LUKS_HEADER_INVALID");
+  });
+
   it("lets the format step read a thick volume that is pending", () => {
     const plan = planFor(known("vda", 1, "pending", { kind: "allocated" }));
     expect(plan.stages.flat().map((step) => step.kind)).toContain("format");
@@ -107,7 +119,7 @@ describe("what a start refuses", () => {
     ],
     [
       "has a damaged header",
-      known("vda", 1, "active", { kind: "bad-luks", reason: "cut off" }),
+      known("vda", 1, "active", { kind: "bad-luks", reason: "cut off", claimedUuid: uuid(1) }),
       "LUKS_HEADER_INVALID",
     ],
     [

@@ -90,7 +90,7 @@ describe("protect", () => {
     ["has a LUKS header that nobody has the key of", facts("vda", luks(9)), "VOLUME_NOT_EMPTY"],
     [
       "has a damaged LUKS header",
-      facts("vda", { kind: "bad-luks", reason: "cut off" }),
+      facts("vda", { kind: "bad-luks", reason: "cut off", claimedUuid: undefined }),
       "LUKS_HEADER_INVALID",
     ],
     ["does not exist", facts("vda", { kind: "absent" }), "VOLUME_NOT_FOUND"],

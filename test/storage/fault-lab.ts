@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
+import { afterAll } from "vitest";
 import { newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { Secret } from "../../src/secret/secret.js";
 import type { FormatRequest } from "../../src/storage/storage-backend.js";
@@ -12,12 +13,11 @@ import { type ImageFormat, SPEC, Workshop } from "./workshop.js";
 
 const SCRIPT = fileURLToPath(new URL("./format-process.ts", import.meta.url));
 
-/** The script as one plain file, which starts fast. Made once for each test file. */
-const bundle = {
-  directory: mkdtempSync(join(tmpdir(), "luksmith-bundle-")),
-  made: undefined as Promise<string> | undefined,
-};
-process.once("exit", () => rmSync(bundle.directory, { recursive: true, force: true }));
+/** The script as one plain file, which starts fast; made once for each test file. */
+let bundle: Promise<{ readonly directory: string; readonly file: string }> | undefined;
+afterAll(async () => {
+  if (bundle !== undefined) rmSync((await bundle).directory, { recursive: true });
+});
 
 /** An empty volume, and processes that format it under one key while strace lets things go wrong. */
 export class FaultLab extends Workshop {
@@ -43,7 +43,7 @@ export class FaultLab extends Workshop {
    */
   async formatElsewhere(...injections: string[]): Promise<string> {
     const { volume, request, lockDirectory } = this;
-    const node = [process.execPath, await (bundle.made ??= makeBundle())];
+    const node = [process.execPath, (await (bundle ??= makeBundle())).file];
     const args = [volume.format, volume.path, request.uuid, this.#passphraseFile, lockDirectory];
     const watched = [volume.path, this.temporary, this.directory].flatMap((path) => ["-P", path]);
     const faults = injections.flatMap((injection) => ["-e", `inject=${injection}`]);
@@ -78,9 +78,10 @@ export class FaultLab extends Workshop {
   }
 }
 
-async function makeBundle(): Promise<string> {
-  const file = join(bundle.directory, "format-process.mjs");
+async function makeBundle() {
+  const directory = mkdtempSync(join(tmpdir(), "luksmith-bundle-"));
+  const file = join(directory, "format-process.mjs");
   const build = await rolldown({ input: SCRIPT, platform: "node", transform: { target: "node20" } });
   await build.write({ file, format: "esm", codeSplitting: false });
-  return file;
+  return { directory, file };
 }

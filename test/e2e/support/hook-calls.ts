@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { EventName } from "../../../src/host/host-adapter.js";
 import type { TestGuest } from "./guests.js";
@@ -16,13 +16,17 @@ const OPERATIONS = {
   "pre-migrate": "migrate begin",
 };
 
-/** A real call of libvirtd, kept from our hook by a foreign one that runs before it and fails. */
+/** What libvirtd writes to the hook at the guest's start, kept by a foreign hook while ours is away. */
 export async function savedStart(host: LuksmithHost, guest: TestGuest): Promise<string> {
-  const hook = host.inside("/etc/libvirt/hooks/qemu");
+  const ours = host.inside("/etc/libvirt/hooks/qemu.d/luksmith");
+  const away = host.inside("/etc/libvirt/shim-is-away");
+  const foreign = host.inside("/etc/libvirt/hooks/qemu");
   const saved = join(host.libvirt.dir, "stdin");
-  await writeFile(hook, `#!/bin/sh\n[ "$2" != prepare ] || { cat >${saved}; exit 1; }\n`, { mode: 0o755 });
+  await rename(ours, away);
+  await writeFile(foreign, `#!/bin/sh\n[ "$2" != prepare ] || { cat >${saved}; exit 1; }\n`, { mode: 0o755 });
   await host.libvirt.exec(["virsh", "-c", "qemu:///system", "start", guest.uuid]);
-  await rm(hook);
+  await rm(foreign);
+  await rename(away, ours);
   return await readFile(saved, "utf8");
 }
 

@@ -1,3 +1,4 @@
+import { asLuksmithError } from "../error/luksmith-error.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
@@ -21,11 +22,15 @@ export async function gatherFacts(
   session: KeySession,
 ): Promise<DiskFacts[]> {
   return Promise.all(
-    Object.values(guest.disks.mapping).map((disk) => {
+    Object.values(guest.disks.mapping).map(async (disk) => {
       const uuid = disk.encryption_secret_uuid;
-      return uuid === undefined
-        ? plainDisk(disk, sources)
-        : annotatedDisk(disk, uuid, requests.get(disk.dev), sources, session);
+      try {
+        return uuid === undefined
+          ? await plainDisk(disk, sources)
+          : await annotatedDisk(disk, uuid, requests.get(disk.dev), sources, session);
+      } catch (thrown) {
+        throw asLuksmithError(thrown).within(`disk ${disk.dev} of guest ${guest.name}`);
+      }
     }),
   );
 }

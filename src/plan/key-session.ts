@@ -5,9 +5,14 @@ import { Secret } from "../secret/secret.js";
 /** The passphrases that one event works with; all are wiped when the session is disposed of. */
 export class KeySession implements Disposable {
   readonly #passphrases = new Map<KeyUuid, Secret>();
+  #isOver = false;
 
-  /** Takes over the key's passphrase. */
+  /** Takes over the key's passphrase; wipes it at once if the session is over (an error ended it first). */
   add(uuid: KeyUuid, key: Pick<Key, "passphrase">): void {
+    if (this.#isOver) {
+      key.passphrase.dispose();
+      return;
+    }
     this.#passphrases.get(uuid)?.dispose();
     this.#passphrases.set(uuid, key.passphrase);
   }
@@ -26,6 +31,7 @@ export class KeySession implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isOver = true;
     for (const passphrase of this.#passphrases.values()) passphrase.dispose();
     this.#passphrases.clear();
   }

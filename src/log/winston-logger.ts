@@ -1,17 +1,7 @@
 import type { transport as WinstonTransport, Logger as Winston } from "winston";
 import { renderError } from "../error/luksmith-error.js";
-import type { CommandRunner } from "../exec/command-runner.js";
 import type { LogFields, Logger, LogLevel } from "./logger.js";
-
-export interface LogDestinations {
-  /** Absolute path of the JSON lines file, or undefined for none. */
-  readonly file: string | undefined;
-  readonly fileLevel: LogLevel;
-  /** Least severe level that a person sees on stderr. */
-  readonly humanLevel: LogLevel;
-  /** Starts systemd-cat where the host has a journal. */
-  readonly runner: CommandRunner;
-}
+import type { LogDestinations } from "./winston-transports.js";
 
 interface Pending {
   readonly level: LogLevel;

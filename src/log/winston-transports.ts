@@ -3,7 +3,8 @@ import { dirname } from "node:path";
 import { createLogger, format, type Logger as Winston, transports } from "winston";
 import Transport from "winston-transport";
 import { redactDeep } from "./redaction.js";
-import type { LogDestinations } from "./winston-logger.js";
+import type { CommandRunner } from "../exec/command-runner.js";
+import type { LogLevel } from "./logger.js";
 
 type Info = Record<string | symbol, unknown>;
 
@@ -12,6 +13,16 @@ const JOURNAL_SOCKET = "/run/systemd/journal/socket";
 const PRIORITY: Record<string, number> = { error: 3, warn: 4, info: 6, debug: 7 };
 /** Symbol under which logform keeps the finished line. */
 const MESSAGE = Symbol.for("message");
+
+export interface LogDestinations {
+  /** Absolute path of the JSON lines file, or undefined for none. */
+  readonly file: string | undefined;
+  readonly fileLevel: LogLevel;
+  /** Least severe level that a person sees on stderr. */
+  readonly humanLevel: LogLevel;
+  /** Starts systemd-cat where the host has a journal. */
+  readonly runner: CommandRunner;
+}
 
 /** The winston logger with redaction as the first step of its format, so that no transport can be given a secret. */
 export function createWinston({ file, fileLevel, humanLevel, runner }: LogDestinations): Winston {

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { Container } from "../di.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import { printable } from "../error/printable.js";
-import type { Guest } from "../host/host-adapter.js";
+import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import { newKeyUuid } from "../keystore/key-uuid.js";
 import { guestWord } from "../plan/commands.js";
 import { execute } from "../plan/execute.js";
@@ -96,12 +96,16 @@ async function protectGuest(container: Container, nameOrId: string, options: Opt
   return plan;
 }
 
-function requireShutOff(guest: Guest & { readonly running: boolean }): void {
-  if (!guest.running) return;
+/** What a guest that was saved has in its memory may be newer than what is on its disks. */
+function requireShutOff(guest: ConfiguredGuest): void {
+  if (!guest.running && !guest.saved) return;
+  const name = guestWord(guest);
   throw new LuksmithError("GUEST_RUNNING", {
-    what: `cannot protect guest ${guest.name}: it is running`,
+    what: `cannot protect guest ${guest.name}: it ${guest.running ? "is running" : "was saved while it was running"}`,
     why: "it could write to a disk that was found empty",
-    hint: `shut it down first: virsh shutdown ${guestWord(guest)}`,
+    hint: guest.running
+      ? `shut it down first: virsh shutdown ${name}`
+      : `start it and shut it down first: virsh start ${name}`,
   });
 }
 

@@ -4,7 +4,7 @@ import { asLuksmithError } from "../error/luksmith-error.js";
 import { dispatch } from "../event/dispatch.js";
 import type { StatusOutput } from "../generated/status.js";
 import validate from "../generated/validate-status.cjs";
-import type { Guest } from "../host/host-adapter.js";
+import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import type { DiskFacts } from "../plan/facts.js";
 import { gatherFacts } from "../plan/gather.js";
 import { KeySession } from "../plan/key-session.js";
@@ -55,10 +55,7 @@ async function guestStatus(container: Container, nameOrId: string): Promise<Gues
 }
 
 /** What the guest's next start would be refused for; undefined for a guest that runs or would start. */
-async function startProblem(
-  container: Container,
-  guest: Guest & { running: boolean },
-): Promise<Problem | undefined> {
+async function startProblem(container: Container, guest: ConfiguredGuest): Promise<Problem | undefined> {
   if (guest.running) return undefined;
   try {
     await dispatch(container, { event: "pre-start", cause: "start", guest }, "plan");

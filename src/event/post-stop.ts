@@ -19,8 +19,6 @@ export class PostStopHandler implements EventHandler<"post-stop"> {
   }
 
   async handle(event: LifecycleEvent<"post-stop">): Promise<Plan> {
-    const plan = await this.plan(event);
-    await this.preparation.execute(event.guest, plan);
-    return plan;
+    return this.preparation.execute(event.guest, await this.plan(event));
   }
 }

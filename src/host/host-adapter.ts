@@ -62,6 +62,13 @@ export interface GuestSummary {
   readonly running: boolean;
 }
 
+/** A guest with its persistent configuration. */
+export interface ConfiguredGuest extends Guest {
+  readonly running: boolean;
+  /** It does not run, but its memory was saved: the next start resumes it, with the disks as it left them. */
+  readonly saved: boolean;
+}
+
 export interface HostVersions {
   /** `7.2.22` */
   readonly qemu: string;
@@ -105,7 +112,7 @@ export interface HostAdapter {
   /** Not from a hook: libvirt deadlocks. */
   listGuests(): Promise<GuestSummary[]>;
   /** The persistent configuration, by name or id. Not from a hook. @throws GUEST_NOT_FOUND */
-  readGuest(nameOrId: string): Promise<Guest & { readonly running: boolean }>;
+  readGuest(nameOrId: string): Promise<ConfiguredGuest>;
   /**
    * Annotates the persistent configuration with one encryption block for each of `blocks` (by device name), if it
    * still is what `guest` says. Not from a hook. @throws GUEST_CHANGED

@@ -13,7 +13,15 @@ export interface Group {
 export const UNIT: Group = {
   name: "unit",
   description: "everything that needs no service",
-  packages: ["cryptsetup-bin", "e2fsprogs", "libxml2-utils", "qemu-utils", "strace"],
+  packages: [
+    "cryptsetup-bin",
+    "e2fsprogs",
+    "libvirt-clients",
+    "libxml2-utils",
+    "qemu-system-x86",
+    "qemu-utils",
+    "strace",
+  ],
 };
 
 /** Tests that need a real service, by group. A new group is one row here; vitest, check and lab read it. */

@@ -2,7 +2,7 @@ import { LuksmithError } from "../../error/luksmith-error.js";
 import { addEncryptionBlocks, removeEncryptionBlocks } from "../../guest-config/domain-annotator.js";
 import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
 import { printable } from "../../error/printable.js";
-import type { EncryptionBlock, Guest, GuestSummary } from "../host-adapter.js";
+import type { ConfiguredGuest, EncryptionBlock, Guest, GuestSummary } from "../host-adapter.js";
 import { textFile } from "./text-file.js";
 import type { Virsh, VirshAnswer } from "./virsh.js";
 
@@ -27,7 +27,7 @@ export class LibvirtGuests {
   }
 
   /** As HostAdapter has it; a guest whose name is another one's id is found by its own id only. */
-  async read(nameOrId: string): Promise<Guest & { readonly running: boolean }> {
+  async read(nameOrId: string): Promise<ConfiguredGuest> {
     const guests = await this.list();
     const byId = guests.filter(({ id }) => id === nameOrId.toLowerCase());
     const [found, another] =
@@ -38,12 +38,13 @@ export class LibvirtGuests {
       const ids = `${found.id}, ${another.id}`;
       throw notFound(nameOrId, "names differ in trailing spaces only", `use the UUID: ${ids}`);
     }
-    return { ...guestFromDomainXml(await this.#persistentXml(found)), running: found.running };
+    const { xml, saved } = await this.#persistent(found);
+    return { ...guestFromDomainXml(xml), running: found.running, saved };
   }
 
   /** libvirt cannot replace a configuration on condition: a change within the milliseconds between the two is lost. */
   async annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
-    if ((await this.#persistentXml(guest)) !== guest.configuration) {
+    if ((await this.#persistent(guest)).xml !== guest.configuration) {
       throw new LuksmithError("GUEST_CHANGED", {
         what: `cannot annotate guest ${printable(guest.name)}: somebody changed its configuration meanwhile`,
         hint: "nothing was changed; run the command again",
@@ -53,18 +54,21 @@ export class LibvirtGuests {
   }
 
   async unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
-    await this.#define(guest, removeEncryptionBlocks(await this.#persistentXml(guest), blocks));
+    await this.#define(guest, removeEncryptionBlocks((await this.#persistent(guest)).xml, blocks));
   }
 
-  /** With the guest's secrets (a VNC password), which defining it again would lose otherwise. */
-  async #persistentXml({ id, name }: Pick<Guest, "id" | "name">): Promise<string> {
+  /** The XML with the guest's secrets (a VNC password), which defining it again would lose otherwise. */
+  async #persistent({ id, name }: Pick<Guest, "id" | "name">): Promise<{ xml: string; saved: boolean }> {
     const { stdout, errors } = await this.virsh.run(
       ["list", "--all", "--persistent", "--uuid"],
+      ["list", "--all", "--with-managed-save", "--uuid"],
       ["dumpxml", "--inactive", "--security-info", "--domain", id],
     );
     const start = stdout.indexOf("<domain");
     if (errors.length > 0 || start < 0) throw notFound(name, errors.join(": "), "see: virsh list --all");
-    if (stdout.slice(0, start).includes(id)) return stdout.slice(start);
+    // in the first list if it is persistent, then in the second as well if its memory was saved
+    const mentions = stdout.slice(0, start).split(id).length - 1;
+    if (mentions > 0) return { xml: stdout.slice(start), saved: mentions > 1 };
     throw notFound(
       name,
       "it is transient: it has no configuration that outlives it",

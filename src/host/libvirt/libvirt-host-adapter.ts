@@ -2,6 +2,7 @@ import type { CommandRunner } from "../../exec/command-runner.js";
 import type { KeyUuid } from "../../keystore/key-uuid.js";
 import type { EffectiveSettings } from "../../settings/settings.js";
 import type {
+  ConfiguredGuest,
   EncryptionBlock,
   Guest,
   GuestSummary,
@@ -56,7 +57,7 @@ export class LibvirtHostAdapter implements HostAdapter {
     return this.#guests.list();
   }
 
-  readGuest(nameOrId: string): Promise<Guest & { readonly running: boolean }> {
+  readGuest(nameOrId: string): Promise<ConfiguredGuest> {
     return this.#guests.read(nameOrId);
   }
 

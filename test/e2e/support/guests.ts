@@ -14,11 +14,13 @@ export interface TestGuest {
   readonly disks: readonly GuestDisk[];
   /** XML inside of `<metadata>`. */
   readonly metadata?: string;
+  /** XML of further devices. */
+  readonly devices?: string;
 }
 
-export function guestXml({ name, uuid, disks, metadata = "" }: TestGuest): string {
-  const devices = `${disks.map(diskXml).join("")}<memballoon model='none'/>`;
-  return domainXml({ name, uuid, metadata, devices });
+export function guestXml({ name, uuid, disks, metadata = "", devices = "" }: TestGuest): string {
+  const all = `${disks.map(diskXml).join("")}${devices}<memballoon model='none'/>`;
+  return domainXml({ name, uuid, metadata, devices: all });
 }
 
 function diskXml({ dev, path, format, secretUuid }: GuestDisk): string {

@@ -49,7 +49,7 @@ describe("reading a guest", () => {
       });
       expect(await guests.read(name)).toMatchObject({ id: a, name, running: true });
       expect(runner.scripts[1]).toBe(
-        `list --all --persistent --uuid; dumpxml --inactive --security-info --domain ${a}`,
+        `list --all --persistent --uuid; list --all --with-managed-save --uuid; dumpxml --inactive --security-info --domain ${a}`,
       );
     },
   );

@@ -18,7 +18,8 @@ export function completionCommand(): Command {
           print(bash(words));
           return;
         }
-        case "zsh": { // zsh runs bash completions through its own emulation
+        case "zsh": {
+          // zsh runs bash completions through its own emulation
           print(`#compdef luksmith\nautoload -U +X bashcompinit && bashcompinit\n${bash(words)}`);
           return;
         }

@@ -55,4 +55,6 @@ export interface DiskMapping {
   readonly volume: Volume;
   /** To the guest. */
   readonly readOnly: boolean;
+  /** Secret UUIDs of encrypted layers under the volume: it is a snapshot's file, or another overlay. */
+  readonly backingSecretUuids?: readonly KeyUuid[];
 }

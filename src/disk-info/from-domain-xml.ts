@@ -1,6 +1,6 @@
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import { diskElements } from "../guest-config/domain.js";
-import { readEncryption } from "../guest-config/encryption-element.js";
+import { backingSecretUuids, readEncryption } from "../guest-config/encryption-element.js";
 import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
 import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
@@ -27,6 +27,7 @@ function mappingOf(dev: string, disk: XmlElement, bootOrder: BootOrder): DiskMap
   const type = typeOf(dev, disk);
   const volume = volumeOfDisk(dev, disk);
   const format = contentFormatOf(volume);
+  const backing = backingSecretUuids(disk);
   const boot = bootOrder.indexOf(dev, type, disk);
   return {
     bus: busOfDisk(dev, type, disk),
@@ -37,6 +38,7 @@ function mappingOf(dev: string, disk: XmlElement, bootOrder: BootOrder): DiskMap
     ...encryptionOf(dev, disk),
     volume,
     readOnly: type === "cdrom" || disk.element("readonly") !== undefined,
+    ...(backing.length === 0 ? {} : { backingSecretUuids: backing }),
   };
 }
 

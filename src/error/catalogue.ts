@@ -46,6 +46,7 @@ export const CATALOGUE = {
   TRAIT_MISSING: { exit: EXIT.refused },
   DISK_NOT_ENCRYPTED: { exit: EXIT.refused },
   ENCRYPTION_BLOCK_LOST: { exit: EXIT.refused },
+  OVERLAY_NOT_ENCRYPTED: { exit: EXIT.refused },
   ENCRYPTION_BLOCK_FOREIGN: { exit: EXIT.refused },
 
   VOLUME_UNSUPPORTED: { exit: EXIT.refused },

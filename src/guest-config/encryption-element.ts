@@ -29,6 +29,17 @@ export function readEncryption(dev: string, disk: XmlElement): EncryptionElement
   return { element, format, secretUuid: secretUuidOf(dev, element), options: optionsOf(element) };
 }
 
+/** Secret UUIDs of the encryption blocks in the layers under a disk's own file, as libvirt prints backing chains. */
+export function backingSecretUuids(disk: XmlElement): KeyUuid[] {
+  const uuids: KeyUuid[] = [];
+  for (let layer = disk.element("backingStore"); layer !== undefined; layer = layer.element("backingStore")) {
+    const text = layer.element("source")?.element("encryption")?.element("secret")?.attribute("uuid");
+    const uuid = text === undefined ? undefined : parseKeyUuid(text);
+    if (uuid !== undefined) uuids.push(uuid);
+  }
+  return uuids;
+}
+
 function secretUuidOf(dev: string, encryption: XmlElement): KeyUuid | undefined {
   const [secret, another] = encryption.elements("secret");
   const text = secret?.attribute("uuid");

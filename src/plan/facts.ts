@@ -18,6 +18,8 @@ export interface PlainDisk {
   readonly disk: DiskMapping;
   /** The key under the UUID of the LUKS header that the volume has all the same; undefined without such a header. */
   readonly key: KeyFact | undefined;
+  /** The key of an encrypted layer under its volume, if a keystore has it. */
+  readonly overlaid: KeyFact | undefined;
 }
 
 /** A disk whose encryption block names a key. */

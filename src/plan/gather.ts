@@ -37,10 +37,17 @@ export async function gatherFacts(
 
 async function plainDisk(disk: DiskMapping, sources: FactSources): Promise<DiskFacts> {
   const probe = disk.encrypted ? undefined : await probeIfKnown(disk, "header", sources);
-  if (probe?.kind !== "luks") return { kind: "plain", disk, key: undefined };
-  const { fact, key } = await lookUp(probe.header.uuid, sources);
+  const key = probe?.kind === "luks" ? await lookUpRecord(probe.header.uuid, sources) : undefined;
+  const layers = disk.encrypted ? [] : (disk.backingSecretUuids ?? []);
+  const overlaid = await Promise.all(layers.map((uuid) => lookUpRecord(uuid, sources)));
+  return { kind: "plain", disk, key, overlaid: overlaid.find(({ kind }) => kind === "found") };
+}
+
+/** Of a key whose passphrase nobody needs here. */
+async function lookUpRecord(uuid: KeyUuid, sources: FactSources): Promise<KeyFact> {
+  const { fact, key } = await lookUp(uuid, sources);
   key?.passphrase.dispose();
-  return { kind: "plain", disk, key: fact };
+  return fact;
 }
 
 async function annotatedDisk(

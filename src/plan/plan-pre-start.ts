@@ -6,7 +6,7 @@ import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
-import { refuseLostBlock, requireHeaderOf, volumeProblem } from "./refusals.js";
+import { refuseLostBlock, refusePlainOverlay, requireHeaderOf, volumeProblem } from "./refusals.js";
 import { planOf, type Plan, type Step } from "./step.js";
 
 /**
@@ -19,6 +19,7 @@ export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Dat
     switch (fact.kind) {
       case "plain":
         refuseLostBlock(guest, fact);
+        refusePlainOverlay(guest, fact);
         break;
       case "annotated": {
         const prepared = prepare(guest, fact, now);

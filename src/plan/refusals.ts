@@ -61,6 +61,19 @@ export function refuseLostBlock(guest: Guest, { disk, key }: PlainDisk): void {
   });
 }
 
+/**
+ * A snapshot's file over an encrypted volume of ours: whatever the guest writes would go there in plaintext.
+ * @throws OVERLAY_NOT_ENCRYPTED
+ */
+export function refusePlainOverlay(guest: Guest, { disk, overlaid }: PlainDisk): void {
+  if (overlaid?.kind !== "found") return;
+  throw new LuksmithError("OVERLAY_NOT_ENCRYPTED", {
+    what: `cannot start guest ${guest.name}: disk ${disk.dev} would write in plaintext`,
+    why: `${volumeName(disk.volume)} lies over the encrypted volume of key ${overlaid.record.uuid}, as an external snapshot makes it`,
+    hint: "merge it into the encrypted volume, or go back to that: docs/libvirt.md, after an external snapshot",
+  });
+}
+
 /** @throws whatever is wrong, if the volume of an active key does not have that key's LUKS header */
 export function requireHeaderOf(guest: Guest, fact: AnnotatedDisk): void {
   const { probe, uuid } = fact;

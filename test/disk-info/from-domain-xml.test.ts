@@ -66,6 +66,12 @@ it("takes a name with control characters, as libvirt does", () => {
   expect(guestFromDomainXml(xml).name).toBe("\ta\u009bb");
 });
 
+it("tells which encrypted layers lie under a disk's own file", () => {
+  const { mapping } = diskInfoOf("backing-chain-live");
+  expect(mapping["vda"]?.backingSecretUuids).toEqual(["0d1e2f30-4152-4637-8495-a6b7c8d9eafb"]);
+  expect(mapping["vdb"]).not.toHaveProperty("backingSecretUuids");
+});
+
 describe("buses", () => {
   it("takes the defaults from the first disk and the first CD-ROM drive", () => {
     expect(diskInfoOf("windows-sata-tpm")).toMatchObject({ disk_bus: "sata", cdrom_bus: "sata" });

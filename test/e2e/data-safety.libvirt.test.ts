@@ -193,3 +193,16 @@ describe("an encrypted disk", () => {
     expect(await host().libvirt.secretsLeft()).toEqual([]);
   });
 });
+
+it("refuses a guest whose encrypted disk has an external snapshot's plaintext file on top", async () => {
+  const guest = await encrypted("web1", "raw");
+  const { libvirt } = host();
+  await libvirt.virsh("start", "web1");
+  const overlay = `${first(guest).path}.s1`;
+  const spec = ["--disk-only", "--no-metadata", "--diskspec", `vda,file=${overlay}`];
+  await libvirt.virsh("snapshot-create-as", "web1", "s1", ...spec);
+  await libvirt.virsh("destroy", "web1");
+  const before = await hashOf(overlay);
+  expect((await host().refusedStart(guest)).code).toBe("OVERLAY_NOT_ENCRYPTED");
+  expect(await hashOf(overlay)).toBe(before);
+});

@@ -108,5 +108,5 @@ export function unknown(
 }
 
 export function plain(dev: string, key?: PlainDisk["key"]): PlainDisk {
-  return { kind: "plain", disk: disk(dev), key };
+  return { kind: "plain", disk: disk(dev), key, overlaid: undefined };
 }

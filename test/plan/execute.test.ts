@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
-import type { LogFields, Logger } from "../../src/log/logger.js";
 import { execute, type Performer } from "../../src/plan/execute.js";
 import type { Step } from "../../src/plan/step.js";
+import { RecordingLogger } from "../fake/recording-logger.js";
 import { uuid } from "./builders.js";
 
 const step = (n: number): Step => ({
@@ -10,19 +10,6 @@ const step = (n: number): Step => ({
   secrets: [{ disk: `vd${n}`, uuid: uuid(n) }],
 });
 const nameOf = (s: Step) => (s.kind === "withdraw-secrets" ? (s.secrets[0]?.disk ?? "") : s.kind);
-
-class RecordingLogger implements Logger {
-  readonly errors: { message: string; fields: LogFields }[] = [];
-  error(message: string, fields: LogFields = {}): void {
-    this.errors.push({ message, fields });
-  }
-  warn(): void {}
-  info(): void {}
-  debug(): void {}
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
-}
 
 /** Writes down what it does and undoes; fails where told to. */
 function performer(failing: Record<string, string> = {}, failingUndo: string[] = []) {

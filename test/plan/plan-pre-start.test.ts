@@ -164,6 +164,11 @@ describe("what a start refuses", () => {
     expect(refusal(plain("vda", key)).code).toBe("ENCRYPTION_BLOCK_LOST");
   });
 
+  it("a plain snapshot file over an encrypted volume of ours: the guest would write in plaintext", () => {
+    const overlaid = { kind: "found", keystore: "local", record: record(1, "vda", "active") } as const;
+    expect(refusal({ ...plain("vda"), overlaid }).code).toBe("OVERLAY_NOT_ENCRYPTED");
+  });
+
   it("nothing for a plain disk that the guest itself has encrypted", () => {
     expect(planFor(plain("vda", { kind: "unknown" })).stages).toEqual([]);
   });

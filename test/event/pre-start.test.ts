@@ -1,0 +1,146 @@
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type { Guest, LifecycleEvent } from "../../src/host/host-adapter.js";
+import type { Key } from "../../src/keystore/keystore.js";
+import { FLAVOR_ASKS } from "../e2e/support/guests.js";
+import { codeOf, sha256 } from "../storage/workshop.js";
+import { EventWorld, type WorldDisk } from "./event-world.js";
+
+const start = (guest: Guest): LifecycleEvent => ({ event: "pre-start", cause: "start", guest });
+const FIRST_START = ["format", "format", "activate-key", "activate-key", "provide-secrets"];
+
+const hashes = (disks: readonly WorldDisk[]) => disks.map(({ path }) => sha256(path));
+const luksUuid = ({ path }: WorldDisk) => readFileSync(path).toString("latin1", 168, 204);
+
+async function protectedGuest() {
+  const world = new EventWorld();
+  const disks = world.disks("vda", "vdb");
+  const guest = world.guest(disks);
+  await world.storePending(guest, disks);
+  return { world, disks, guest };
+}
+
+describe("a start", () => {
+  it("formats what is pending, marks it active and gives the host the stored passphrases", async () => {
+    const { world, disks, guest } = await protectedGuest();
+    expect(await world.handle(start(guest))).toEqual(FIRST_START);
+    expect(disks.map(luksUuid)).toEqual(disks.map(({ uuid }) => uuid));
+    expect(await world.states()).toEqual(["active", "active"]);
+    for (const { uuid } of disks) expect(world.host.passphrases.get(uuid)).toBe(await world.passphrase(uuid));
+  });
+
+  it("only provides when it is not the first, without a lock and without a write", async () => {
+    const { world, disks, guest } = await protectedGuest();
+    await world.handle(start(guest));
+    const before = hashes(disks);
+    world.runner.commands.length = 0;
+    expect(await world.handle(start(guest))).toEqual(["provide-secrets"]);
+    expect(hashes(disks)).toEqual(before);
+    expect(world.runner.lines).toEqual([]);
+  });
+
+  it("is planned without a change", async () => {
+    const { world, disks, guest } = await protectedGuest();
+    const before = hashes(disks);
+    expect(await world.plan(start(guest))).toEqual(FIRST_START);
+    expect(hashes(disks)).toEqual(before);
+    expect(await world.states()).toEqual(["pending", "pending"]);
+    expect(world.host.passphrases.size).toBe(0);
+  });
+
+  it("does nothing that another start did while it waited for the guest's lock", async () => {
+    const { world, guest } = await protectedGuest();
+    let meanwhile: Promise<unknown> | undefined;
+    world.runner.before = async ({ tool }) => {
+      if (tool !== "flock" || meanwhile !== undefined) return;
+      meanwhile = world.handle(start(guest));
+      await meanwhile;
+    };
+    expect(await world.handle(start(guest))).toEqual(["provide-secrets"]);
+    expect(await meanwhile).toEqual(FIRST_START);
+  });
+
+  it("takes back what it gave the host when it fails, and keeps the keys that encrypt by then", async () => {
+    const { world, disks, guest } = await protectedGuest();
+    world.host.refusedDisk = "vdb";
+    expect(await codeOf(world.handle(start(guest)))).toBe("HOST_SECRET_FAILED");
+    expect(world.host.passphrases.size).toBe(0);
+    expect(await world.states()).toEqual(["active", "active"]);
+    world.host.refusedDisk = undefined;
+    expect(await world.handle(start(guest))).toEqual(["provide-secrets"]);
+    expect(disks.map(luksUuid)).toEqual(disks.map(({ uuid }) => uuid));
+  });
+
+  it("adopts what an orchestrator defined", async () => {
+    const world = new EventWorld();
+    const disks = world.disks("vda");
+    expect(await world.handle(start(world.guest(disks, FLAVOR_ASKS)))).toEqual([
+      ...["store-key", "format", "activate-key", "provide-secrets"],
+    ]);
+    expect(disks.map(luksUuid)).toEqual(disks.map(({ uuid }) => uuid));
+  });
+
+  it("deletes the keys that it made when the third cannot be made, and formats nothing", async () => {
+    const world = new EventWorld((real) => {
+      let stored = 0;
+      return {
+        ...{ name: "local", type: "file" },
+        fetch: (uuid) => real.fetch(uuid),
+        find: (query) => real.find(query),
+        update: (record) => real.update(record),
+        delete: (uuid: Parameters<typeof real.delete>[0]) => real.delete(uuid),
+        store: (key: Key) => {
+          stored += 1;
+          if (stored < 3) return real.store(key);
+          return Promise.reject(new LuksmithError("KEYSTORE_WRITE_FAILED", { what: "the keystore is full" }));
+        },
+      };
+    });
+    const disks = world.disks("vda", "vdb", "vdc");
+    const before = hashes(disks);
+    expect(await codeOf(world.handle(start(world.guest(disks, FLAVOR_ASKS))))).toBe("KEYSTORE_WRITE_FAILED");
+    expect(await world.states()).toEqual([]);
+    expect(hashes(disks)).toEqual(before);
+    expect(world.logger.errors).toEqual([]);
+  });
+});
+
+describe("a restore from saved memory", () => {
+  it("only provides", async () => {
+    const { world, guest } = await protectedGuest();
+    await world.handle(start(guest));
+    expect(await world.handle({ event: "pre-start", cause: "restore", guest })).toEqual(["provide-secrets"]);
+  });
+
+  it("never formats", async () => {
+    const { world, disks, guest } = await protectedGuest();
+    const before = hashes(disks);
+    expect(await codeOf(world.handle({ event: "pre-start", cause: "restore", guest }))).toBe(
+      "VOLUME_NOT_FORMATTED",
+    );
+    expect(hashes(disks)).toEqual(before);
+  });
+});
+
+describe("a reconnect to a running guest", () => {
+  const reconnect = (guest: Guest): LifecycleEvent => ({ event: "pre-start", cause: "reconnect", guest });
+
+  it("provides every passphrase that there is, whatever is wrong with volumes, keys and wishes", async () => {
+    const { world, disks } = await protectedGuest();
+    const [vda, vdb] = disks;
+    rmSync(vda!.path);
+    writeFileSync(`${world.directory}/keystore/records/${vdb!.uuid}.json`, "{", { mode: 0o600 });
+    const asking = world.guest(
+      disks,
+      "<luksmith:encryption xmlns:luksmith='urn:luksmith:guest:1' profile='none'/>",
+    );
+    expect(await world.handle(reconnect(asking))).toEqual(["provide-secrets"]);
+    expect([...world.host.passphrases.keys()]).toEqual([vda!.uuid]);
+  });
+
+  it("has nothing to do for a guest that nobody encrypted", async () => {
+    const world = new EventWorld();
+    expect(await world.handle(reconnect(world.guest(world.disks("vda"))))).toEqual([]);
+  });
+});

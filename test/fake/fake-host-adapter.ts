@@ -1,0 +1,87 @@
+import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type {
+  ConfiguredGuest,
+  GuestSummary,
+  HostAdapter,
+  HostSecret,
+  HostVersions,
+  InstallResult,
+  LifecycleEvent,
+  ProvidedSecret,
+  Registration,
+} from "../../src/host/host-adapter.js";
+import type { KeyUuid } from "../../src/keystore/key-uuid.js";
+
+/** A host manager in memory that keeps the promises of the port for host secrets; it has no guests and no hooks. */
+export class FakeHostAdapter implements HostAdapter {
+  readonly type = "libvirt";
+  /** What QEMU would be given: the passphrase of each host secret. */
+  readonly passphrases = new Map<KeyUuid, string>();
+  /** Disk whose host secret is refused. */
+  refusedDisk: string | undefined;
+  readonly #provided = new Map<KeyUuid, ProvidedSecret>();
+
+  provideSecrets(guest: { readonly id: string }, secrets: readonly HostSecret[]): Promise<void> {
+    if (secrets.some(({ disk }) => disk === this.refusedDisk)) {
+      return Promise.reject(new LuksmithError("HOST_SECRET_FAILED", { what: "the host refuses a secret" }));
+    }
+    for (const { uuid, disk, passphrase } of secrets) {
+      this.#provided.set(uuid, { uuid, disk, guestId: guest.id });
+      passphrase.use((bytes) => this.passphrases.set(uuid, bytes.toString()));
+    }
+    return Promise.resolve();
+  }
+
+  providedSecrets(guestId?: string): Promise<ProvidedSecret[]> {
+    const all = [...this.#provided.values()];
+    return Promise.resolve(guestId === undefined ? all : all.filter((secret) => secret.guestId === guestId));
+  }
+
+  withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void> {
+    for (const uuid of uuids) {
+      this.#provided.delete(uuid);
+      this.passphrases.delete(uuid);
+    }
+    return Promise.resolve();
+  }
+
+  listGuests(): Promise<GuestSummary[]> {
+    return Promise.resolve([]);
+  }
+
+  readGuest(nameOrId: string): Promise<ConfiguredGuest> {
+    return Promise.reject(new LuksmithError("GUEST_NOT_FOUND", { what: `there is no guest ${nameOrId}` }));
+  }
+
+  parseEvent(): LifecycleEvent {
+    throw notInUse();
+  }
+
+  annotate(): Promise<void> {
+    return Promise.reject(notInUse());
+  }
+
+  unannotate(): Promise<void> {
+    return Promise.reject(notInUse());
+  }
+
+  versions(): Promise<HostVersions> {
+    return Promise.resolve({ qemu: "7.2.0", libvirt: "9.0.0" });
+  }
+
+  registration(): Promise<Registration> {
+    return Promise.resolve({ kind: "absent", path: "/nowhere" });
+  }
+
+  install(): Promise<InstallResult> {
+    return Promise.reject(notInUse());
+  }
+
+  uninstall(): Promise<InstallResult> {
+    return Promise.reject(notInUse());
+  }
+}
+
+function notInUse(): Error {
+  return new Error("a handler of an event has no use for this");
+}

@@ -20,6 +20,7 @@ export default defineConfig({
     // one folder deep, as src/manifest/load.ts expects of every module
     chunkFileNames: "chunks/[name]-[hash].js",
     cleanDir: true,
+    banner: ({ name }) => (name === "cli/luksmith" ? "#!/usr/bin/env node" : ""),
     // parsing what a hook loads is a good part of its time
     minify: {
       compress: { keepNames: { function: true, class: true } },

@@ -41,6 +41,7 @@ const CHECKS: readonly ((container: Container) => Promise<Check[]>)[] = [
   (container) => guarded("hook", () => checkHook(container)),
   checkKeystores,
   (container) => guarded("host secrets", () => checkSecrets(container)),
+  (container) => guarded("keys of guests", () => checkGuests(container)),
 ];
 
 /** A check that throws has failed, with the error's own words. */
@@ -95,7 +96,12 @@ async function checkHook(container: Container): Promise<Check> {
         hint: `move it away, then: ${hint}`,
       };
     case "absent":
-      return { name: "hook", result: "failed", detail: `${path} does not exist: no disk is protected`, hint };
+      return {
+        name: "hook",
+        result: "failed",
+        detail: `${path} does not exist: encrypted guests do not start, and rules are not enforced`,
+        hint,
+      };
   }
 }
 
@@ -116,6 +122,33 @@ async function checkKeystores(container: Container): Promise<Check[]> {
   return (await Promise.all(checks)).flat();
 }
 
+/** A keystore that was lost and made anew passes its own test; the guests tell that their keys are gone. */
+async function checkGuests(container: Container): Promise<Check> {
+  const name = "keys of guests";
+  const host = container.resolve(HOST);
+  const keyring = container.resolve(KEYRING);
+  const missing: string[] = [];
+  for (const { id } of await host.listGuests()) {
+    const guest = await host.readGuest(id).catch(notPersistent);
+    for (const { dev, encryption_secret_uuid: uuid } of Object.values(guest?.disks.mapping ?? {})) {
+      const located = uuid && (await keyring.locate(uuid));
+      if (located?.kind === "found") located.key.passphrase.dispose();
+      else if (located !== undefined) missing.push(`disk ${dev} of ${guest?.name ?? id} (key ${uuid ?? ""})`);
+    }
+  }
+  if (missing.length === 0) return { name, result: "ok", detail: "every disk's key is in a keystore" };
+  return {
+    name,
+    result: "warning",
+    detail: `no keystore has the key of ${missing.join(", ")}`,
+    hint: "restore the keystore from its backup; a block that luksmith did not write has its secret elsewhere",
+  };
+}
+
+function notPersistent(thrown: unknown): undefined {
+  if (asLuksmithError(thrown).code !== "GUEST_NOT_FOUND") throw thrown;
+}
+
 async function checkSecrets(container: Container): Promise<Check> {
   const host = container.resolve(HOST);
   const [provided, guests] = await Promise.all([host.providedSecrets(), host.listGuests()]);
@@ -127,6 +160,6 @@ async function checkSecrets(container: Container): Promise<Check> {
     name: "host secrets",
     result: "warning",
     detail: `${orphans.length} belong to no running guest: ${orphans.map(({ uuid }) => uuid).join(", ")}`,
-    hint: `virsh secret-undefine ${orphans[0]?.uuid ?? ""}`,
+    hint: orphans.map(({ uuid }) => `virsh secret-undefine ${uuid}`).join("; "),
   };
 }

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { asLuksmithError } from "../error/luksmith-error.js";
 import { KNOWN_HOSTS } from "../host/index.js";
 import type { HostAdapter, InstallResult } from "../host/host-adapter.js";
 import { HOST, KEYRING } from "../tokens.js";
@@ -46,14 +47,25 @@ function modeOf({ dryRun }: Options): Parameters<HostAdapter["install"]>[0] {
 function report({ change, path, restart }: InstallResult, { dryRun }: Options): void {
   print(`${dryRun ? "would be " : ""}${change}: ${path}`);
   if (restart === undefined) return;
+  if (dryRun) {
+    print(`would then ask you to run: ${restart}`);
+    return;
+  }
   print("libvirt notices its first hook only when it reloads; until then guests start without luksmith");
   print(`now run: ${restart}`);
 }
 
 /** Without our hooks nobody brings their passphrases: they do not start, and their administrator should know. */
 async function warnOfEncryptedGuests(container: Container): Promise<void> {
-  const keystores = container.resolve(KEYRING).all();
-  const records = (await Promise.all(keystores.filter(canList).map((keystore) => keystore.list()))).flat();
-  const guests = [...new Set(records.map((record) => record.guest.name))].sort();
-  if (guests.length > 0) print(`these guests do not start until it is installed again: ${guests.join(", ")}`);
+  try {
+    const keystores = container.resolve(KEYRING).all().filter(canList);
+    const records = (await Promise.all(keystores.map((keystore) => keystore.list()))).flat();
+    const ids = new Set(records.map((record) => record.guest.id));
+    const guests = (await container.resolve(HOST).listGuests()).filter(({ id }) => ids.has(id));
+    const names = guests.map(({ name }) => name).sort();
+    if (names.length > 0) print(`these guests do not start until it is installed again: ${names.join(", ")}`);
+  } catch (thrown) {
+    // the hooks are gone, which was the task; a damaged keystore has a message of its own
+    print(`cannot tell which guests are encrypted: ${asLuksmithError(thrown).message}`);
+  }
 }

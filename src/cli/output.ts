@@ -8,7 +8,13 @@ export function printJson(validate: ValidateFunction, value: unknown): void {
     const reasons = (validate.errors ?? []).map((e) => `${e.instancePath} ${e.message ?? e.keyword}`);
     throw new Error(`this output does not match its schema: ${reasons.join("; ")}`);
   }
-  print(JSON.stringify(plain, undefined, 2));
+  process.stdout.write(`${escapeInvisible(JSON.stringify(plain, undefined, 2))}\n`);
+}
+
+/** JSON that says the same without characters that steer a terminal, which a guest's name may have. */
+function escapeInvisible(json: string): string {
+  const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return json.replace(/(?!\n)[\p{C}\p{Zl}\p{Zp}]/gu, (character) => character.split("").map(escape).join(""));
 }
 
 /** One line or more; control characters in them, which a guest's name may have, are made visible. */
@@ -29,14 +35,15 @@ export function printTable(heading: readonly string[], rows: readonly (readonly 
     );
 }
 
-/** `64 MiB`, `1.5 GiB`: binary units, one decimal at most. */
-export function formatBytes(bytes: bigint | number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-  let value = Number(bytes);
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** `64 MiB`, `20478 MiB`: the largest binary unit that says it exactly, since a guest's disk is seldom a round size. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
   let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
+  while (value !== 0 && value % 1024 === 0 && unit < UNITS.length - 1) {
     value /= 1024;
     unit++;
   }
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit] ?? ""}`;
+  return `${value} ${UNITS[unit] ?? ""}`;
 }

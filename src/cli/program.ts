@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { capabilitiesCommand } from "./capabilities.js";
 import { completionCommand } from "./completion.js";
 import { doctorCommand } from "./doctor.js";
+import { loadManifest } from "../manifest/load.js";
 import { installCommand, uninstallCommand } from "./install.js";
 import { keysCommand } from "./keys.js";
 import { planCommand } from "./plan.js";
@@ -25,6 +26,7 @@ Exit codes:
 export function createProgram(): Command {
   return new Command("luksmith")
     .description("Gives every disk of every virtual machine its own LUKS key.")
+    .version(loadManifest().version, "--version", "print the version")
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText("after", EXIT_CODES)

@@ -42,8 +42,14 @@ export function statusCommand(): Command {
 
 async function everyGuest(container: Container): Promise<GuestStatus[]> {
   const statuses: GuestStatus[] = [];
-  for (const { id } of await container.resolve(HOST).listGuests())
-    statuses.push(await guestStatus(container, id));
+  for (const summary of await container.resolve(HOST).listGuests()) {
+    try {
+      statuses.push(await guestStatus(container, summary.id));
+    } catch (thrown) {
+      // a guest that cannot be read (it is transient, or just gone) hides no other
+      statuses.push({ ...summary, disks: [], problem: problemOf(asLuksmithError(thrown)) });
+    }
+  }
   return statuses;
 }
 
@@ -110,7 +116,8 @@ function protectionOf(fact: DiskFacts): DiskStatus["protection"] {
     case "unavailable":
       return "unknown";
     case "unknown":
-      return fact.request === undefined ? "foreign" : "unknown";
+      if (fact.request === undefined) return "foreign";
+      return fact.probe?.kind === "empty" ? "pending" : "unknown";
     case "found":
       if (fact.key.record.state === "pending") return "pending";
       return fact.probe?.kind === "luks" && fact.probe.header.uuid === fact.uuid ? "encrypted" : "unknown";
@@ -133,9 +140,9 @@ function show(guests: readonly GuestStatus[]): void {
       }),
     ),
   );
-  for (const { name, problem } of guests) {
+  for (const { name, running, problem } of guests) {
     if (problem === undefined) continue;
-    print(`\n${name} would not start: ${problem.what}`);
+    print(`\n${running ? name : `${name} would not start`}: ${problem.what}`);
     if (problem.why !== undefined) print(`cause: ${problem.why}`);
     if (problem.hint !== undefined) print(`hint: ${problem.hint}`);
   }

@@ -1,6 +1,7 @@
 import { chmod, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
+import { CATALOGUE } from "../../src/error/catalogue.js";
 import { hostForThisFile } from "./support/each-test.js";
 import { FLAVOR_ASKS, type TestGuest } from "./support/guests.js";
 import { hashOf } from "./support/volumes.js";
@@ -45,6 +46,25 @@ describe("a restart of libvirtd under a running guest", () => {
     await vi.waitUntil(async () => (await secrets()).length === 2, { timeout: 10_000 });
     expect(await host().isRunning(guest)).toBe(true);
   });
+});
+
+it("commands say that libvirtd is gone, and work when it is back", async () => {
+  const guest = await running();
+  await host().libvirt.stopDaemon();
+  try {
+    for (const args of [["status"], ["protect", "web1"], ["plan", "post-stop", "web1"], ["capabilities"]]) {
+      const { exitCode, stderr } = await host().luksmith(...args);
+      expect(exitCode).toBe(CATALOGUE.HOST_UNAVAILABLE.exit);
+      expect(stderr).toMatch(/^error: cannot reach libvirt .*\ncause: .*\nhint: /);
+    }
+    const doctor = JSON.parse((await host().luksmith("doctor", "--json")).stdout) as { ok: boolean };
+    expect(doctor.ok).toBe(false);
+    await host().must("settings", "get");
+  } finally {
+    await host().libvirt.startDaemon();
+  }
+  await vi.waitUntil(async () => (await secrets()).length === 2, { timeout: 10_000 });
+  expect(await host().isRunning(guest)).toBe(true);
 });
 
 it("a plain guest that the settings do not allow any more runs on, and does not start again", async () => {

@@ -54,7 +54,6 @@ export class EventWorld {
   /** @param keystore what the events see, where it is not the real one itself */
   constructor(keystore?: (real: FileKeystore) => Keystore) {
     const lockDirectory = join(this.directory, "lock");
-    const seen = keystore?.(this.keystore) ?? this.keystore;
     const raw = new RawBackend(
       this.runner,
       new LuksFormatter(this.runner),
@@ -65,7 +64,10 @@ export class EventWorld {
       .value(t.CLOCK, { now: () => NOW })
       .value(t.LOGGER, this.logger)
       .value(t.HOST, this.host)
-      .value(t.KEYRING, new Keyring([{ name: "local", make: () => seen }]))
+      .value(
+        t.KEYRING,
+        new Keyring([{ name: "local", make: () => keystore?.(this.keystore) ?? this.keystore }]),
+      )
       .value(t.STORAGE, new StorageRegistry([raw]))
       .value(t.PROVIDER, new NativeLuks())
       .value(t.GUEST_LOCKS, new GuestLocks(this.runner, lockDirectory))

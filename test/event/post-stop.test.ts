@@ -19,7 +19,7 @@ async function provide(world: EventWorld, guest: Pick<Guest, "id">): Promise<voi
 
 describe("a stop", () => {
   it("takes the guest's host secrets away, and nobody else's, without a keystore", async () => {
-    const world = new EventWorld();
+    const world = withoutKeystore();
     const [guest, other] = [world.guest([]), world.guest([])];
     await provide(world, guest);
     await provide(world, other);

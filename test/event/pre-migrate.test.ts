@@ -6,7 +6,7 @@ import { EventWorld } from "./event-world.js";
 
 const migrate = (guest: Guest): LifecycleEvent => ({ event: "pre-migrate", cause: "migrate", guest });
 
-async function migratingGuest(metadata = "") {
+function migratingGuest(metadata = "") {
   const world = new EventWorld();
   const disks = world.disks("vda", "vdb");
   const guest = world.guest(disks, metadata);
@@ -15,7 +15,7 @@ async function migratingGuest(metadata = "") {
 
 describe("an incoming migration", () => {
   it("gets the passphrases of disks that are encrypted", async () => {
-    const { world, disks, guest } = await migratingGuest();
+    const { world, disks, guest } = migratingGuest();
     await world.storePending(guest, disks);
     await world.handle({ event: "pre-start", cause: "start", guest });
     await world.host.withdrawSecrets(disks.map(({ uuid }) => uuid));
@@ -26,7 +26,7 @@ describe("an incoming migration", () => {
   it.each(["of a disk that is pending", "of a disk that an orchestrator defined"])(
     "is refused while the source runs on, instead of a format %s",
     async (which) => {
-      const { world, disks, guest } = await migratingGuest(which.includes("pending") ? "" : FLAVOR_ASKS);
+      const { world, disks, guest } = migratingGuest(which.includes("pending") ? "" : FLAVOR_ASKS);
       if (which.includes("pending")) await world.storePending(guest, disks);
       const [states, hashes] = [await world.states(), disks.map(({ path }) => sha256(path))];
       expect(await codeOf(world.handle(migrate(guest)))).toBe("VOLUME_NOT_FORMATTED");

@@ -1,5 +1,7 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { LuksmithHost } from "./luksmith-host.js";
 
 /** A system call of a process: the n-th of this name that one of its threads makes, counted from 1 as strace does. */
@@ -55,12 +57,25 @@ export async function runAndKill(
     "-e",
     `inject=${name}:signal=KILL:when=${n}`,
   ]);
-  await host.libvirt.exec([
-    "sh",
-    "-c",
-    "while pgrep -x 'virsh|cryptsetup|qemu-img|flock|cp'; do sleep 0.01; done",
-  ]);
+  while (orphans(host).length > 0) await sleep(5);
   return ended;
+}
+
+const STARTED = new Set(["cp", "cryptsetup", "flock", "qemu-img", "virsh"]);
+
+/** Programs of the host that Luksmith may have started. */
+function orphans(host: LuksmithHost): string[] {
+  const processes = readdirSync(host.inside("/proc")).filter((name) => /^[0-9]+$/.test(name));
+  return processes.filter((pid) => STARTED.has(nameOf(host.inside(join("/proc", pid, "comm")))));
+}
+
+function nameOf(comm: string): string {
+  try {
+    return readFileSync(comm, "utf8").trim();
+  } catch {
+    // it has ended meanwhile
+    return "";
+  }
 }
 
 async function strace(

@@ -1,0 +1,48 @@
+import type { Command } from "commander";
+import { describe, expect, it } from "vitest";
+import { createProgram } from "../../src/cli/program.js";
+
+function* everyCommand(command: Command, path = "luksmith"): Generator<[path: string, Command]> {
+  for (const child of command.commands) {
+    yield [`${path} ${child.name()}`, child];
+    yield* everyCommand(child, `${path} ${child.name()}`);
+  }
+}
+
+const ALL = [...everyCommand(createProgram())];
+const longOptions = (command: Command) => command.options.map(({ long }) => long);
+
+describe("the command line", () => {
+  it.each(ALL)("%s says in its summary what it does", (_, command) => {
+    expect(command.summary()).toMatch(/^[a-z].*[^.]$/);
+  });
+
+  it.each([
+    "status",
+    "plan",
+    "settings get",
+    "settings test",
+    "keys list",
+    "capabilities",
+    "doctor",
+    "version",
+  ])("%s, which only reads, has --json", (path) => {
+    const [, command] = ALL.find(([name]) => name === `luksmith ${path}`)!;
+    expect(longOptions(command)).toContain("--json");
+  });
+
+  it.each(["install", "uninstall", "protect", "settings set"])(
+    "%s, which changes something, has --dry-run",
+    (path) => {
+      const [, command] = ALL.find(([name]) => name === `luksmith ${path}`)!;
+      expect(longOptions(command)).toContain("--dry-run");
+    },
+  );
+
+  it("tells the exit codes in its help", () => {
+    let help = "";
+    const program = createProgram().configureOutput({ writeOut: (text) => (help += text) });
+    expect(() => program.parse(["node", "luksmith", "--help"])).toThrow();
+    for (const code of [0, 1, 2, 3, 4, 5, 6]) expect(help).toMatch(new RegExp(`^ +${code} +[a-z]`, "m"));
+  });
+});

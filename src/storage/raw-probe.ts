@@ -15,6 +15,19 @@ const HEAD = 1024 * 1024;
 /** What a raw image file holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
 export async function probeRaw(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
   const start = await file.read(0, LUKS_HEADER_BLOCK);
+  const probe = await probeFrom(start, runner, file, depth);
+  if (probe.kind === "luks" || depth === "header") return probe;
+  // another process may have formatted it while the rest was looked at
+  const now = await file.read(0, LUKS_HEADER_BLOCK);
+  return now.equals(start) ? probe : probeFrom(now, runner, file, depth);
+}
+
+async function probeFrom(
+  start: Buffer,
+  runner: CommandRunner,
+  file: VolumeFile,
+  depth: ProbeDepth,
+): Promise<Probe> {
   const luks = readLuksHeader(start);
   switch (luks.kind) {
     case "luks":

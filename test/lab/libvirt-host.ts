@@ -86,7 +86,6 @@ async function startNamespace(dir: string): Promise<{ pid: number; end: () => Pr
     reject: false,
     stdin: "pipe",
   });
-  holder.unref();
   const end = async () => {
     holder.ref();
     holder.stdin.end();
@@ -94,6 +93,8 @@ async function startNamespace(dir: string): Promise<{ pid: number; end: () => Pr
   };
   const said = await Promise.race([once(holder.stdout, "data"), holder]);
   if (!Array.isArray(said)) throw new Error(`cannot make a private libvirt host: ${said.stderr}`);
+  // from now on the namespace keeps nobody from ending
+  holder.unref();
   return { pid: Number(String(said[0])), end };
 }
 

@@ -46,7 +46,8 @@ const STOPPING = ["SIGINT", "SIGTERM"] as const;
 function run([program, ...args]: Stage["command"]): Promise<Ended & { readonly output: string }> {
   return new Promise((resolve, reject) => {
     // CI=true alone would colour what goes to a file
-    const env = { NO_COLOR: "1", ...process.env };
+    // and with io_uring, which it may use by default, Node refuses the seteuid of tests that are not root for a moment
+    const env = { NO_COLOR: "1", UV_USE_IO_URING: "0", ...process.env };
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
     const stdout: Buffer[] = [];
     const output: Buffer[] = [];

@@ -86,8 +86,8 @@ export function qemuIo(node: QemuNode, commands: readonly string[], passphrase?:
 export function guestSizeByQemu(node: QemuNode, passphrase: Secret): bigint {
   const image = `json:${JSON.stringify(node)}`;
   const info = withKey(passphrase, (key) => run("qemu-img", ["info", "--output=json", ...key, image]));
-  const size = /"virtual-size": (\d+)/.exec(info)?.[1];
-  if (size === undefined) throw new Error("qemu-img info names no virtual-size");
+  // the nodes below it have sizes of their own
+  const { "virtual-size": size } = JSON.parse(info) as { readonly "virtual-size": number };
   return BigInt(size);
 }
 

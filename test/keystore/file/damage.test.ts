@@ -28,7 +28,10 @@ describe("file keystore: damaged records", () => {
         const changed = Buffer.from(bytes);
         changed[at] = changed[at]! ^ change;
         writeFileSync(path, changed);
-        await expect(keystore.fetch(keyUuidOf(record))).rejects.toMatchObject(corrupt);
+        // a record that names another master key may be whole: it is not called damaged
+        await expect(keystore.fetch(keyUuidOf(record))).rejects.toMatchObject({
+          code: expect.stringMatching(/^(KEY_CORRUPT|MASTER_KEY_UNUSABLE)$/) as string,
+        });
       }),
       { numRuns: 400 },
     );

@@ -36,7 +36,10 @@ export async function runHook(
       const plan = await dispatch(container, lifecycleEvent, "handle");
       const steps = plan.stages.flat().map((step) => step.kind);
       const durationMs = Math.round(performance.now() - started);
-      logger.info(`${event} done`, { guest: guest.name, event, cause, steps, durationMs });
+      const record = { guest: guest.name, event, cause, steps, durationMs };
+      // about a guest that is none of ours there is nothing to say; as a rule the log is not even loaded for it
+      if (steps.length === 0) logger.debug(`${event} done`, record);
+      else logger.info(`${event} done`, record);
       return 0;
     } catch (thrown) {
       const error = asLuksmithError(thrown);

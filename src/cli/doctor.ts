@@ -133,6 +133,8 @@ async function checkGuests(container: Container): Promise<Check> {
     for (const { dev, encryption_secret_uuid: uuid } of Object.values(guest?.disks.mapping ?? {})) {
       const located = uuid && (await keyring.locate(uuid));
       if (located?.kind === "found") located.key.passphrase.dispose();
+      // a keystore that cannot be asked has lost nothing
+      else if (located?.kind === "unavailable") throw located.error;
       else if (located !== undefined) missing.push(`disk ${dev} of ${guest?.name ?? id} (key ${uuid ?? ""})`);
     }
   }

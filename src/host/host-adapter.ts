@@ -29,7 +29,7 @@ export interface CauseOf {
   readonly "pre-migrate": "migrate";
   readonly "post-stop": "stop";
 }
-export type Cause = CauseOf[EventName];
+type Cause = CauseOf[EventName];
 
 export type LifecycleEvent<Name extends EventName = EventName> = {
   [Event in Name]: { readonly event: Event; readonly cause: CauseOf[Event]; readonly guest: Guest };

@@ -3,6 +3,8 @@ import { renderError } from "../error/luksmith-error.js";
 import type { LogFields, Logger, LogLevel } from "./logger.js";
 import type { LogDestinations } from "./winston-transports.js";
 
+const SEVERITY = { error: 3, warn: 2, info: 1, debug: 0 } as const satisfies Record<LogLevel, number>;
+
 interface Pending {
   readonly level: LogLevel;
   readonly message: string;
@@ -12,7 +14,7 @@ interface Pending {
 
 /**
  * Writes through winston: to a person on stderr, as JSON lines to a file, and to the journal where there is one.
- * winston is loaded by the first record, while the event goes on: loading costs about a third of a Node start.
+ * winston is loaded by the first record that somebody wants: loading takes nearly as long as starting Node.
  */
 export class WinstonLogger implements Logger {
   readonly #destinations: LogDestinations;
@@ -49,6 +51,8 @@ export class WinstonLogger implements Logger {
   }
 
   #record(level: LogLevel, message: string, fields: LogFields): void {
+    const { fileLevel, humanLevel } = this.#destinations;
+    if (SEVERITY[level] < Math.min(SEVERITY[fileLevel], SEVERITY[humanLevel])) return;
     this.#pending.push({ level, message, fields, time: new Date().toISOString() });
     this.#loading ??= import("./winston-transports.js").then(({ createWinston }) =>
       createWinston(this.#destinations),

@@ -61,6 +61,7 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
           return { fact, store: [], format: [], activate: [] };
         case "pending":
           requireNew(guest, fact, probe);
+          requireRecorded(guest, fact, key.record);
           return formatNew(fact, key.record, key.keystore, []);
       }
   }
@@ -82,11 +83,12 @@ function adopt(guest: Guest, fact: AnnotatedDisk, probe: Probe, now: Date): Prep
 
 function formatNew(
   fact: AnnotatedDisk,
-  record: KeyRecord,
+  key: KeyRecord,
   keystore: string,
   store: readonly Step[],
 ): PreparedDisk {
   const { disk } = fact;
+  const record = { ...key, volume: volumeName(disk.volume) };
   return {
     fact,
     store,
@@ -117,6 +119,19 @@ function requireNew(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined)
       break;
   }
   throw volumeProblem(guest, fact, probe);
+}
+
+/**
+ * A pending key is our record that one volume is new, and none for another that came to stand in its place: that one
+ * must prove it by its allocation map, as any volume that we know nothing of.
+ */
+function requireRecorded(guest: Guest, { disk, probe }: AnnotatedDisk, record: KeyRecord): void {
+  if (probe?.kind !== "allocated" || record.volume === volumeName(disk.volume)) return;
+  throw new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", {
+    what: `cannot start guest ${guest.name}: disk ${disk.dev} was protected with another volume`,
+    why: `that was ${record.volume}; now it is ${volumeName(disk.volume)}, which has allocated blocks`,
+    hint: `if this volume is new: ${protectCommand(guest, [disk.dev])} --now`,
+  });
 }
 
 function adoptionRefused(

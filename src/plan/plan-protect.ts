@@ -46,7 +46,8 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
   const annotated = disk.encryption_secret_uuid !== undefined;
   if (known === undefined && annotated) throw foreignBlock(guest, fact);
   if (known === undefined) requireEmpty(guest, fact);
-  const record = known?.record ?? newRecord(guest, fact, options);
+  const key = known?.record ?? newRecord(guest, fact, options);
+  const record = { ...key, volume: volumeName(disk.volume) };
   const keystore = known?.keystore ?? request.keystore;
   if (known !== undefined) requireStateOf(guest, fact, record);
   const formatsNow = options.format === "now" && record.state === "pending";

@@ -1,8 +1,9 @@
 import { Ajv } from "ajv";
 import { readdirSync, readFileSync } from "node:fs";
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { CATALOGUE } from "../../src/error/catalogue.js";
 import { treeOf } from "../fs/tree.js";
 import { hostForThisFile } from "./support/each-test.js";
 import { luksmithMetadata, type TestGuest } from "./support/guests.js";
@@ -160,6 +161,17 @@ describe("reading commands", () => {
     await host().install();
   });
 
+  it("doctor does not take a keystore that cannot be asked for one that has lost its keys", async () => {
+    await host().guest("web1", ["raw"]);
+    await host().must("protect", "web1");
+    await chmod(host().keystoreDirectory, 0o755);
+    const { exitCode, stdout } = await host().luksmith("doctor");
+    expect(exitCode).toBe(1);
+    expect(stdout).toMatch(/^failed: keystore local: .*\nhint: chmod 0700 /m);
+    expect(stdout).not.toContain("no keystore has the key");
+    await chmod(host().keystoreDirectory, 0o700);
+  });
+
   it("doctor finds the host secret of a guest that does not run", async () => {
     const guest = await host().guest("web1", ["raw"]);
     await host().must("protect", "web1");
@@ -262,14 +274,14 @@ describe("the command line", () => {
   });
 
   it("says who must run it", async () => {
-    await mkdir(host().inside("/run/nobody"));
-    const asNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    await host().libvirt.exec(["chmod", "-R", "a+rX", host().libvirt.dir]);
+    // another user, who may read the files of the tests all the same
+    const caps = "+dac_read_search,+dac_override";
+    const asNobody = ["setpriv", "--reuid=65534", `--inh-caps=${caps}`, `--ambient-caps=${caps}`];
     const ended = await host().libvirt.exec([...asNobody, ...host().command("status")]);
     expect(ended).toMatchObject({
-      exitCode: 6,
+      exitCode: CATALOGUE.NOT_PERMITTED.exit,
       stdout: "",
-      stderr: expect.stringContaining("hint: sudo luksmith") as string,
+      stderr: expect.stringContaining("hint: sudo luksmith status") as string,
     });
   });
 

@@ -24,7 +24,7 @@ describe("a restart of libvirtd under a running guest", () => {
     const before = await secrets();
     expect(before).toHaveLength(2);
     await host().libvirt.restartDaemon();
-    await vi.waitUntil(async () => (await secrets()).length > 0, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await secrets()).length > 0, { timeout: 30_000 });
     expect(await secrets()).toEqual(before);
     expect(await host().isRunning(guest)).toBe(true);
   });
@@ -43,7 +43,7 @@ describe("a restart of libvirtd under a running guest", () => {
     expect(await host().isRunning(guest)).toBe(true);
     await mend();
     await host().libvirt.restartDaemon();
-    await vi.waitUntil(async () => (await secrets()).length === 2, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await secrets()).length === 2, { timeout: 30_000 });
     expect(await host().isRunning(guest)).toBe(true);
   });
 });
@@ -63,7 +63,7 @@ it("commands say that libvirtd is gone, and work when it is back", async () => {
   } finally {
     await host().libvirt.startDaemon();
   }
-  await vi.waitUntil(async () => (await secrets()).length === 2, { timeout: 10_000 });
+  await vi.waitUntil(async () => (await secrets()).length === 2, { timeout: 30_000 });
   expect(await host().isRunning(guest)).toBe(true);
 });
 

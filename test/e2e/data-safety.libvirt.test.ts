@@ -3,7 +3,7 @@ import { copyFile, rm, truncate } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { hostForThisFile } from "./support/each-test.js";
 import type { TestGuest } from "./support/guests.js";
-import { hashOf, makeVolume, MIB, writeAt } from "./support/volumes.js";
+import { hashOf, makeThickVolume, makeVolume, MIB, writeAt } from "./support/volumes.js";
 
 const host = hostForThisFile();
 
@@ -96,6 +96,24 @@ describe("a volume that cannot be looked at", () => {
     await copyFile(`${first(guest).path}.backup`, first(guest).path);
     await host().start(guest);
   });
+});
+
+it("a thick volume in place of the one that was protected is formatted only when the administrator says so", async () => {
+  const guest = await host().guest("web1", ["raw"]);
+  await host().must("protect", "web1");
+  const uuid = (await host().blocks(guest))["vda"];
+  const path = host().newPath("raw");
+  await makeThickVolume(path);
+  const disk = { dev: "vda", path, format: "raw", secretUuid: uuid ?? "" } as const;
+  await host().define({ ...guest, disks: [disk] });
+  const before = await hashOf(path);
+  const { code, hint } = await host().refusedStart(guest);
+  expect(code).toBe("VOLUME_NOT_PROVEN_EMPTY");
+  expect(await hashOf(path)).toBe(before);
+  const [command = ""] = /luksmith protect .*/.exec(hint) ?? [];
+  expect(await host().paste(command)).toMatchObject({ exitCode: 0, stderr: "" });
+  await host().start(guest);
+  expect(await host().keystore().list()).toMatchObject([{ uuid, state: "active", volume: path }]);
 });
 
 describe("an encrypted disk", () => {

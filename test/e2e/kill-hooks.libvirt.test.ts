@@ -23,7 +23,7 @@ it(
     const secrets = guest.disks.map(({ secretUuid }) => secretUuid);
     const reset = await keepWorld(host());
     await sweep({
-      ...{ host: host(), guest, process: start, kills: 22, reset },
+      ...{ host: host(), guest, process: start, kills: 18, reset },
       afterKill: async (when) => {
         for (const uuid of await host().libvirt.secretsLeft()) expect(secrets, when).toContain(uuid);
       },

@@ -13,7 +13,7 @@ it(
     const reset = await keepWorld(host());
     const process = { argv: host().command("protect", "web1", "--now") };
     await sweep({
-      ...{ host: host(), guest, process, kills: 18 },
+      ...{ host: host(), guest, process, kills: 16 },
       reset: async () => {
         await host().define(guest);
         expect(await host().definition(guest)).toBe(bare);

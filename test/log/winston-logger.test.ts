@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -58,6 +58,13 @@ describe("the log file", () => {
     await log.close();
     expect((await stat(file)).mode & 0o007).toBe(0);
     expect((await stat(join(dir, "sub"))).mode & 0o007).toBe(0);
+  });
+
+  it("is not made for what nobody wants to know", async () => {
+    const log = logger();
+    log.debug("hidden");
+    await log.close();
+    expect(await readdir(dir)).toEqual([]);
   });
 
   it("leaves out what is less severe than its level", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
-import type { DiskFacts } from "../../src/plan/facts.js";
+import type { AnnotatedDisk, DiskFacts } from "../../src/plan/facts.js";
 import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import { planProvide, planReconnect } from "../../src/plan/plan-provide.js";
 import { renderStep } from "../../src/plan/render.js";
@@ -64,6 +64,21 @@ describe("what a start does", () => {
     expect(plan.stages.flat().map((step) => step.kind)).toContain("format");
     const another = { ...torn, claimedUuid: uuid(2) };
     expect(refusal(known("vda", 1, "pending", another)).code).toBe("LUKS_HEADER_INVALID");
+  });
+
+  it("takes another volume in place of the one that was protected only with the proof of its allocation map", () => {
+    const moved = (probe: AnnotatedDisk["probe"]) => {
+      const fact = known("vda", 1, "pending", probe);
+      return {
+        ...fact,
+        key: { ...fact.key, record: { ...record(1, "vda", "pending"), volume: "/srv/old.img" } },
+      } as const;
+    };
+    const { stages } = planFor(moved({ kind: "empty" }));
+    expect(stages.flat().find(({ kind }) => kind === "activate-key")).toMatchObject({
+      record: { volume: "/srv/vm/vda.img" },
+    });
+    expect(refusal(moved({ kind: "allocated" })).code).toBe("VOLUME_NOT_PROVEN_EMPTY");
   });
 
   it("lets the format step read a thick volume that is pending", () => {

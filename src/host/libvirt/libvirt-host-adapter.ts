@@ -16,7 +16,7 @@ import type {
   Registration,
 } from "../host-adapter.js";
 import { parseEvent } from "./events.js";
-import { LibvirtGuests } from "./guests.js";
+import type { LibvirtGuests } from "./guests.js";
 import { HookShim, type ShimPlaces } from "./hook-shim.js";
 import { LibvirtSecrets } from "./secrets.js";
 import { askVersions } from "./versions.js";
@@ -27,13 +27,11 @@ export class LibvirtHostAdapter implements HostAdapter {
   readonly type = "libvirt";
   readonly #virsh: Virsh;
   readonly #secrets: LibvirtSecrets;
-  readonly #guests: LibvirtGuests;
   readonly #shim: HookShim;
 
   constructor(settings: Pick<EffectiveSettings, "libvirtUri">, runner: CommandRunner, places?: ShimPlaces) {
     this.#virsh = new Virsh(settings.libvirtUri, runner);
     this.#secrets = new LibvirtSecrets(this.#virsh);
-    this.#guests = new LibvirtGuests(this.#virsh);
     this.#shim = new HookShim(places);
   }
 
@@ -53,20 +51,20 @@ export class LibvirtHostAdapter implements HostAdapter {
     return this.#secrets.withdraw(uuids);
   }
 
-  listGuests(): Promise<GuestSummary[]> {
-    return this.#guests.list();
+  async listGuests(): Promise<GuestSummary[]> {
+    return (await this.#guests()).list();
   }
 
-  readGuest(nameOrId: string): Promise<ConfiguredGuest> {
-    return this.#guests.read(nameOrId);
+  async readGuest(nameOrId: string): Promise<ConfiguredGuest> {
+    return (await this.#guests()).read(nameOrId);
   }
 
-  annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
-    return this.#guests.annotate(guest, blocks);
+  async annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
+    return (await this.#guests()).annotate(guest, blocks);
   }
 
-  unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
-    return this.#guests.unannotate(guest, blocks);
+  async unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
+    return (await this.#guests()).unannotate(guest, blocks);
   }
 
   versions(): Promise<HostVersions> {
@@ -83,5 +81,11 @@ export class LibvirtHostAdapter implements HostAdapter {
 
   uninstall(mode: "apply" | "dry-run"): Promise<InstallResult> {
     return this.#shim.uninstall(mode);
+  }
+
+  /** Loaded when it is asked for: no hook asks, and its XML library takes nearly as long as starting Node. */
+  async #guests(): Promise<LibvirtGuests> {
+    const { LibvirtGuests } = await import("./guests.js");
+    return new LibvirtGuests(this.#virsh);
   }
 }

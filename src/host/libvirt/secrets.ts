@@ -3,7 +3,7 @@ import { printable } from "../../error/printable.js";
 import { type KeyUuid, parseKeyUuid } from "../../keystore/key-uuid.js";
 import { type MemoryFile, secretFile } from "../../secret/secret-file.js";
 import type { Guest, HostSecret, ProvidedSecret } from "../host-adapter.js";
-import { parseUsage, secretXml } from "./secret-xml.js";
+import { parseUsage } from "./secret-usage.js";
 import { textFile } from "./text-file.js";
 import type { Virsh, VirshAnswer, VirshCommand } from "./virsh.js";
 
@@ -22,6 +22,8 @@ export class LibvirtSecrets {
   /** As HostAdapter has it. A foreign secret of the same UUID is used as it is. */
   async provide(guest: Pick<Guest, "id" | "name">, secrets: readonly HostSecret[]): Promise<void> {
     if (secrets.length === 0) return;
+    // loaded here alone: its XML library takes nearly as long as starting Node, and most hooks provide nothing
+    const { secretXml } = await import("./secret-xml.js");
     const files: MemoryFile[] = [];
     const keep = (file: MemoryFile): MemoryFile => {
       files.push(file);

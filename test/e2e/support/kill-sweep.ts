@@ -35,7 +35,7 @@ export async function sweep({ host, process, kills, reset, afterKill, goOn }: Sw
     await goOn(when);
   }
   // a call that this run did not make, since two volumes are worked on side by side, is no kill
-  expect(ended.filter((end) => end === "killed").length).toBeGreaterThan(points.length * 0.8);
+  expect(ended.filter((end) => end === "killed").length).toBeGreaterThan(points.length / 2);
 }
 
 /** Runs the process again, now to its end. */

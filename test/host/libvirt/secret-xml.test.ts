@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { parseUsage, secretXml } from "../../../src/host/libvirt/secret-xml.js";
+import { parseUsage } from "../../../src/host/libvirt/secret-usage.js";
+import { secretXml } from "../../../src/host/libvirt/secret-xml.js";
 import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { wellFormed, xpathString } from "../../fixtures/domains/xmllint.js";
 

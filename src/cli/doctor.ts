@@ -81,11 +81,19 @@ async function checkVersions(container: Container): Promise<Check> {
 
 async function checkHook(container: Container): Promise<Check> {
   const host = container.resolve(HOST);
-  const { kind, path } = await host.registration();
+  const registration = await host.registration();
+  const { kind, path } = registration;
   const hint = `luksmith install --host ${host.type}`;
-  switch (kind) {
+  switch (registration.kind) {
     case "registered":
-      return { name: "hook", result: "ok", detail: `registered at ${path}` };
+      if (registration.reload === undefined)
+        return { name: "hook", result: "ok", detail: `registered at ${path}` };
+      return {
+        name: "hook",
+        result: "warning",
+        detail: `registered at ${path}, after libvirt was started: unless it has reloaded since, guests start without luksmith`,
+        hint: registration.reload,
+      };
     case "outdated":
       return { name: "hook", result: "warning", detail: `${path} is of another version`, hint };
     case "foreign":

@@ -51,7 +51,7 @@ function report({ change, path, restart }: InstallResult, { dryRun }: Options): 
     print(`would then ask you to run: ${restart}`);
     return;
   }
-  print("libvirt notices its first hook only when it reloads; until then guests start without luksmith");
+  print("libvirt may not know of the hook before it reloads; until then guests can start without luksmith");
   print(`now run: ${restart}`);
 }
 

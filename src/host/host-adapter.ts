@@ -78,7 +78,12 @@ export interface HostVersions {
 
 /** Whether the host manager fires our hooks. */
 export type Registration =
-  | { readonly kind: "registered"; readonly path: string }
+  | {
+      readonly kind: "registered";
+      readonly path: string;
+      /** The command for a host manager that may not have noticed the hooks yet; undefined if it must have. */
+      readonly reload: string | undefined;
+    }
   | { readonly kind: "outdated"; readonly path: string }
   | { readonly kind: "foreign"; readonly path: string }
   | { readonly kind: "absent"; readonly path: string };

@@ -69,7 +69,7 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
 
 /**
  * The definition asks for encryption and brought a secret UUID of its own: a key is made under it. Only the
- * allocation map counts as proof that the volume is new, since no record of ours says so (DESIGN, principle 2).
+ * allocation map counts as proof that the volume is new, since no record of ours says so.
  */
 function adopt(guest: Guest, fact: AnnotatedDisk, probe: Probe, now: Date): PreparedDisk {
   if (probe.kind !== "empty") throw adoptionRefused(guest, fact, probe);

@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import { asLuksmithError } from "../error/luksmith-error.js";
 import { KNOWN_HOSTS } from "../host/index.js";
+import { changeableByOthers } from "../manifest/ownership.js";
 import type { HostAdapter, InstallResult } from "../host/host-adapter.js";
 import { HOST, KEYRING } from "../tokens.js";
 import { open } from "./open.js";
@@ -20,6 +21,9 @@ export function installCommand(): Command {
     .action(async (options: Options) => {
       const host = open().resolve(HOST);
       report(await host.install(modeOf(options)), options);
+      const path = changeableByOthers();
+      if (path !== undefined)
+        print(`warning: ${path} can be changed by others than root; see: luksmith doctor`);
     });
 }
 
@@ -44,8 +48,9 @@ function modeOf({ dryRun }: Options): Parameters<HostAdapter["install"]>[0] {
   return dryRun ? "dry-run" : "apply";
 }
 
-function report({ change, path, restart }: InstallResult, { dryRun }: Options): void {
+function report({ change, path, restart, reloaded }: InstallResult, { dryRun }: Options): void {
   print(`${dryRun ? "would be " : ""}${change}: ${path}`);
+  if (reloaded !== undefined) print(`${reloaded} was told to look for hooks again`);
   if (restart === undefined) return;
   if (dryRun) {
     print(`would then ask you to run: ${restart}`);

@@ -7,12 +7,16 @@ import { open } from "./open.js";
 import { print, printJson, printTable } from "./output.js";
 
 export function keysCommand(): Command {
-  return new Command("keys").summary("the keys that the keystores hold").addCommand(listCommand());
+  return new Command("keys")
+    .summary("the keys that the keystores hold")
+    .description("Shows which keys the keystores hold, and whose they are.")
+    .addCommand(listCommand());
 }
 
 function listCommand(): Command {
   return new Command("list")
     .summary("list key records, never passphrases")
+    .description("Lists the record of every key in every keystore, never a passphrase.")
     .option("--json", "for machines")
     .action(async ({ json }: { json?: true }) => {
       const keys = await listKeys();

@@ -1,12 +1,20 @@
 import { CommanderError } from "commander";
-import { asLuksmithError, renderError } from "../error/luksmith-error.js";
+import { asLuksmithError, LuksmithError, renderError } from "../error/luksmith-error.js";
 import { EXIT } from "../error/catalogue.js";
+import { systemErrorOf } from "../fs/system-error.js";
+import type { ErrorOutput } from "../generated/error.js";
+import validate from "../generated/validate-error.cjs";
+import { printJson } from "./output.js";
+import { problemOf } from "./problem.js";
 import { createProgram } from "./program.js";
 
-// a closed pipe (`luksmith status | head`) is the reader's wish and no error
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(EXIT.ok);
+  // a closed pipe (`luksmith status | head`) is the reader's wish and no error
+  if (error.code === "EPIPE") process.exit(EXIT.ok);
+  const why = systemErrorOf(error)?.text ?? error.message;
+  const unwritable = new LuksmithError("OUTPUT_UNWRITABLE", { what: "cannot write the output", why });
+  process.stderr.write(`${renderError(unwritable)}\n`);
+  process.exit(unwritable.exitCode);
 });
 
 try {
@@ -15,10 +23,25 @@ try {
   process.exitCode = report(thrown);
 }
 
-/** Says what went wrong on stderr; the exit code. commander has already said what is wrong with the command line. */
+/** Says what went wrong on stderr, and on stdout too for who reads JSON there; the exit code. */
 function report(thrown: unknown): number {
-  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  const error = asLuksmithError(thrown);
-  process.stderr.write(`${renderError(error)}\n`);
+  if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.ok;
+  const error = thrown instanceof CommanderError ? usageError(thrown) : asLuksmithError(thrown);
+  // commander itself has said already what is wrong with the command line
+  if (!(thrown instanceof CommanderError)) process.stderr.write(`${renderError(error)}\n`);
+  if (wantsJson()) printJson(validate, { error: problemOf(error) } satisfies ErrorOutput);
   return error.exitCode;
+}
+
+function usageError({ code, message }: CommanderError): LuksmithError {
+  // the help, which commander prints where a subcommand is missing, has no message
+  const what = code === "commander.help" ? "a command is missing" : message.replace(/^error: /, "");
+  return new LuksmithError("USAGE", { what });
+}
+
+/** Asked of the words themselves: a command line that is wrong has no parsed options. */
+function wantsJson(): boolean {
+  const words = process.argv.slice(2);
+  const end = words.indexOf("--");
+  return (end === -1 ? words : words.slice(0, end)).includes("--json");
 }

@@ -1,5 +1,6 @@
 import { Argument, Command } from "commander";
 import { dispatch } from "../event/dispatch.js";
+import { printable } from "../error/printable.js";
 import validate from "../generated/validate-plan.cjs";
 import { EVENTS, type EventName, type Guest, type LifecycleEvent } from "../host/host-adapter.js";
 import { renderStep } from "../plan/render.js";
@@ -23,11 +24,22 @@ export function planCommand(): Command {
         return;
       }
       if (plan.stages.length === 0) {
-        print("nothing to do");
+        print(nothingToDo(event, guest));
         return;
       }
       plan.stages.flat().forEach((step, index) => print(`${index + 1}. ${renderStep(step)}`));
     });
+}
+
+/** A start with nothing to do is the answer to "why is my guest not encrypted". */
+function nothingToDo(event: EventName, guest: Guest): string {
+  switch (event) {
+    case "pre-start":
+      return `nothing to do: nobody asks for encryption of guest ${printable(guest.name)}`;
+    case "pre-migrate":
+    case "post-stop":
+      return "nothing to do";
+  }
 }
 
 function asIfFired(event: EventName, guest: Guest): LifecycleEvent {

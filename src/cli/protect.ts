@@ -21,7 +21,7 @@ import { open } from "./open.js";
 import { print } from "./output.js";
 
 interface Options {
-  readonly disk: readonly string[];
+  readonly disk?: readonly string[];
   readonly profile?: string;
   readonly now?: true;
   readonly dryRun?: true;
@@ -32,10 +32,13 @@ export function protectCommand(): Command {
     .summary("encrypt a guest's new disks")
     .description(
       "Makes a key for each disk and writes encryption blocks into the guest's configuration. The disks must be " +
-        "empty: the guest's next start formats them, and nothing else ever does.",
+        "empty. The guest's next start formats them, or --now does.",
     )
     .argument("<guest>", "name or UUID; it must be shut off")
-    .option("--disk <device>", "only this disk; may be repeated", (dev, devs: string[]) => [...devs, dev], [])
+    .option("--disk <device>", "only this disk; may be repeated", (dev, devs?: string[]) => [
+      ...(devs ?? []),
+      dev,
+    ])
     .option("--profile <name>", "profile in the settings")
     .option("--now", "format the disks at once")
     .option("--dry-run", "say what would be done, change nothing")
@@ -74,7 +77,6 @@ async function protectGuest(container: Container, nameOrId: string, options: Opt
     provider: container.resolve(PROVIDER),
   };
   const guest = await host.readGuest(nameOrId);
-  requireShutOff(guest);
   const requests = requestsFor(guest, options, container.resolve(SETTINGS));
   using session = new KeySession();
   const facts = await gatherProtectFacts(guest, requests, resources, session);
@@ -86,14 +88,25 @@ async function protectGuest(container: Container, nameOrId: string, options: Opt
   const disks = requests.map(({ disk }) => disk).join(", ");
   if (plan.stages.length === 0) {
     print(`${guest.name}: ${disks} already protected`);
-  } else if (options.dryRun) {
+    return plan;
+  }
+  requireShutOff(guest);
+  if (options.dryRun) {
     plan.stages.flat().forEach((step) => print(`would ${renderStep(step)}`));
   } else {
     const performer = new StepPerformer(guest, resources, session);
     await execute(plan, performer, container.resolve(LOGGER), (step) => print(`done: ${renderStep(step)}`));
-    print(`${guest.name}: ${disks} protected${options.now ? "" : "; its next start formats what is new"}`);
+    print(`${guest.name}: ${disks} protected${ending(plan, options)}`);
   }
   return plan;
+}
+
+/** What is left to happen. */
+function ending({ stages }: Plan, { now }: Options): string {
+  const kinds = new Set(stages.flat().map((step) => step.kind));
+  if (kinds.has("format")) return "";
+  if (!kinds.has("store-key")) return "; its encryption blocks were put back";
+  return now ? "" : "; its next start formats what is new";
 }
 
 /** What a guest that was saved has in its memory may be newer than what is on its disks. */
@@ -102,7 +115,9 @@ function requireShutOff(guest: ConfiguredGuest): void {
   const name = guestWord(guest);
   throw new LuksmithError("GUEST_RUNNING", {
     what: `cannot protect guest ${guest.name}: it ${guest.running ? "is running" : "was saved while it was running"}`,
-    why: "it could write to a disk that was found empty",
+    why: guest.running
+      ? "it could write to a disk that was found empty"
+      : "it would resume with the definition that was saved, which has no encryption blocks",
     hint: guest.running
       ? `shut it down first: virsh shutdown ${name}`
       : `start it and shut it down first: virsh start ${name}`,
@@ -112,10 +127,11 @@ function requireShutOff(guest: ConfiguredGuest): void {
 /** The command speaks as one more voice, so that it cannot overrule a rule or an image silently. */
 function requestsFor(
   guest: Guest,
-  { disk: chosen, profile }: Options,
+  { disk: chosen = [], profile }: Options,
   settings: EffectiveSettings,
 ): EncryptionRequest[] {
-  const disks = chosen.length > 0 ? chosen.map((dev) => requireDisk(guest, dev)) : everyDisk(guest);
+  const disks =
+    chosen.length > 0 ? [...new Set(chosen)].map((dev) => requireDisk(guest, dev)) : everyDisk(guest);
   const ask = {
     source: "luksmith protect",
     enabled: true,

@@ -60,9 +60,8 @@ async function guestStatus(container: Container, nameOrId: string): Promise<Gues
   return { id, name, running, disks: await diskStatuses(container, guest), ...(problem && { problem }) };
 }
 
-/** What the guest's next start would be refused for; undefined for a guest that runs or would start. */
+/** What the guest's next start would be refused for; undefined if it would start. */
 async function startProblem(container: Container, guest: ConfiguredGuest): Promise<Problem | undefined> {
-  if (guest.running) return undefined;
   try {
     await dispatch(container, { event: "pre-start", cause: "start", guest }, "plan");
     return undefined;
@@ -142,7 +141,7 @@ function show(guests: readonly GuestStatus[]): void {
   );
   for (const { name, running, problem } of guests) {
     if (problem === undefined) continue;
-    print(`\n${running ? name : `${name} would not start`}: ${problem.what}`);
+    print(`\n${name} ${running ? "runs, and would not start again" : "would not start"}: ${problem.what}`);
     if (problem.why !== undefined) print(`cause: ${problem.why}`);
     if (problem.hint !== undefined) print(`hint: ${problem.hint}`);
   }

@@ -14,10 +14,17 @@ export function volumeOfDisk(dev: string, disk: XmlElement): Volume {
       return localVolume("file", dev, disk, source?.attribute("file"));
     case "block":
       return localVolume("block", dev, disk, source?.attribute("dev"));
-    default:
-      return { kind: "other", description: printable(describe(type, source)) };
+    default: {
+      const description = printable(describe(type, source));
+      if (!WITHOUT_PATH.has(type)) return { kind: "other", description, pathUnknown: true };
+      const path = source?.attribute("dir");
+      return { kind: "other", description, ...(path === undefined ? {} : { path }) };
+    }
   }
 }
+
+/** Types of disks that lie in no file or block device of this host, or in a directory that they name. */
+const WITHOUT_PATH = new Set(["network", "dir", "nvme", "vhostuser", "vhostvdpa"]);
 
 /** Without a path the drive is empty, also if it has a `<source>` with a startup policy. */
 function localVolume(
@@ -28,7 +35,10 @@ function localVolume(
 ): Volume {
   if (path === undefined) return { kind: "none" };
   const obstacle = oddityOf(path) ?? obstacleOf(disk);
-  if (obstacle !== undefined) return { kind: "other", description: printable(`${obstacle} ${path}`), path };
+  if (obstacle !== undefined) {
+    const description = printable(`${obstacle} ${path}`);
+    return { kind: "other", description, ...(isFileDescriptor(disk) ? { pathUnknown: true } : { path }) };
+  }
   return { kind, path, format: formatOf(disk) };
 }
 
@@ -47,9 +57,13 @@ function obstacleOf(disk: XmlElement): string | undefined {
   const source = disk.element("source");
   // the guest has a part of the file; a LUKS header would stand at the start of the whole
   if (source?.element("slices") !== undefined) return "slice of";
-  // QEMU is handed the open file, and the path may be anything
-  if (source?.attribute("fdgroup") !== undefined) return "file descriptor named";
+  if (isFileDescriptor(disk)) return "file descriptor named";
   return undefined;
+}
+
+/** QEMU is handed the open file, and the path may be anything. */
+function isFileDescriptor(disk: XmlElement): boolean {
+  return disk.element("source")?.attribute("fdgroup") !== undefined;
 }
 
 /** libvirt takes a disk without a driver type for raw: it never probes. */

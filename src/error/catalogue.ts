@@ -21,6 +21,7 @@ export const EXIT = {
 export const CATALOGUE = {
   USAGE: { exit: EXIT.usage },
   INTERNAL: { exit: EXIT.failure },
+  OUTPUT_UNWRITABLE: { exit: EXIT.failure },
 
   MANIFEST_INVALID: { exit: EXIT.configuration },
   MANIFEST_API_VERSION: { exit: EXIT.configuration },
@@ -64,6 +65,7 @@ export const CATALOGUE = {
 
   KEY_NOT_FOUND: { exit: EXIT.unavailable },
   KEY_EXISTS: { exit: EXIT.refused },
+  KEY_IN_USE: { exit: EXIT.refused },
   KEY_CORRUPT: { exit: EXIT.integrity },
   MASTER_KEY_UNUSABLE: { exit: EXIT.integrity },
   KEYSTORE_UNAVAILABLE: { exit: EXIT.unavailable },

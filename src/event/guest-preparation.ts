@@ -6,9 +6,11 @@ import type { Logger } from "../log/logger.js";
 import { execute } from "../plan/execute.js";
 import type { DiskFacts } from "../plan/facts.js";
 import { gatherFacts } from "../plan/gather.js";
+import { gatherKeys } from "../plan/gather-keys.js";
 import type { GuestLocks } from "../plan/guest-locks.js";
 import { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
+import { planReconnect } from "../plan/plan-provide.js";
 import { refuseUnannotated } from "../plan/refusals.js";
 import type { Plan } from "../plan/step.js";
 import { resolveRequests } from "../request/resolve.js";
@@ -18,9 +20,6 @@ import { GUEST_LOCKS, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from 
 
 /** Makes a plan from facts; pure. */
 export type Planner = (guest: Guest, facts: readonly DiskFacts[]) => Plan;
-
-/** Whether the guest's and the operator's wishes are kept: `ignore` only for a guest that is running already. */
-export type Wishes = "enforce" | "ignore";
 
 /** The story that every event tells: request → facts → plan → execute. */
 @injectable()
@@ -40,20 +39,32 @@ export class GuestPreparation {
   }
 
   /** The plan, with nothing changed. @throws the refusal that the guest's start would meet */
-  async plan(guest: Guest, planner: Planner, wishes: Wishes = "enforce"): Promise<Plan> {
+  async plan(guest: Guest, planner: Planner): Promise<Plan> {
     using session = new KeySession();
-    return await this.#plan(guest, planner, wishes, session);
+    return await this.#plan(guest, planner, session);
   }
 
   /** Plans and does it. @throws the first error, after everything was undone that may be undone */
-  async prepare(guest: Guest, planner: Planner, wishes: Wishes = "enforce"): Promise<Plan> {
+  async prepare(guest: Guest, planner: Planner): Promise<Plan> {
     using session = new KeySession();
-    const plan = await this.#plan(guest, planner, wishes, session);
+    const plan = await this.#plan(guest, planner, session);
     if (onlyProvides(plan)) return await this.#execute(guest, plan, session);
     return await this.locks.hold(guest, async () => {
       // planned again, since whoever held the lock may have done it all
-      return await this.#execute(guest, await this.#plan(guest, planner, wishes, session), session);
+      return await this.#execute(guest, await this.#plan(guest, planner, session), session);
     });
+  }
+
+  /** What `reconnect` would do now. */
+  async planReconnect(guest: Guest): Promise<Plan> {
+    using session = new KeySession();
+    return await this.#planReconnect(guest, session);
+  }
+
+  /** For a guest that is running already: nobody's wishes are enforced, and no volume is touched. */
+  async reconnect(guest: Guest): Promise<Plan> {
+    using session = new KeySession();
+    return await this.#execute(guest, await this.#planReconnect(guest, session), session);
   }
 
   /** Does a plan that needs the passphrase of no existing key. */
@@ -62,10 +73,14 @@ export class GuestPreparation {
     return await this.#execute(guest, plan, session);
   }
 
-  async #plan(guest: Guest, planner: Planner, wishes: Wishes, session: KeySession): Promise<Plan> {
-    const requests = wishes === "enforce" ? resolveRequests(guest, this.settings) : new Map<string, never>();
+  async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Plan> {
+    const requests = resolveRequests(guest, this.settings);
     refuseUnannotated(guest, requests);
     return planner(guest, await gatherFacts(guest, requests, this.#resources, session));
+  }
+
+  async #planReconnect(guest: Guest, session: KeySession): Promise<Plan> {
+    return planReconnect(await gatherKeys(guest, this.#resources.keyring, session, this.logger));
   }
 
   async #execute(guest: Guest, plan: Plan, session: KeySession): Promise<Plan> {

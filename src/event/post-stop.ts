@@ -15,7 +15,7 @@ export class PostStopHandler implements EventHandler<"post-stop"> {
   ) {}
 
   async plan({ guest }: LifecycleEvent<"post-stop">): Promise<Plan> {
-    return planPostStop(await this.host.providedSecrets(guest.id));
+    return planPostStop(await this.host.providedSecrets(guest));
   }
 
   async handle(event: LifecycleEvent<"post-stop">): Promise<Plan> {

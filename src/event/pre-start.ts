@@ -1,12 +1,12 @@
 import { inject, injectable } from "../di.js";
 import type { LifecycleEvent } from "../host/host-adapter.js";
 import { planPreStart } from "../plan/plan-pre-start.js";
-import { planProvide, planReconnect } from "../plan/plan-provide.js";
+import { planProvide } from "../plan/plan-provide.js";
 import type { Plan } from "../plan/step.js";
 import { CLOCK, PREPARATION } from "../tokens.js";
 import type { Clock } from "./clock.js";
 import type { EventHandler } from "./event-handler.js";
-import type { GuestPreparation, Planner, Wishes } from "./guest-preparation.js";
+import type { GuestPreparation, Planner } from "./guest-preparation.js";
 
 /** Before a guest starts, is restored from saved memory, or is found running by a host manager that restarted. */
 @injectable()
@@ -16,23 +16,23 @@ export class PreStartHandler implements EventHandler<"pre-start"> {
     @inject(PREPARATION) private readonly preparation: GuestPreparation,
   ) {}
 
-  plan(event: LifecycleEvent<"pre-start">): Promise<Plan> {
-    return this.preparation.plan(event.guest, ...this.#manner(event));
+  plan({ cause, guest }: LifecycleEvent<"pre-start">): Promise<Plan> {
+    if (cause === "reconnect") return this.preparation.planReconnect(guest);
+    return this.preparation.plan(guest, this.#planner(cause));
   }
 
-  handle(event: LifecycleEvent<"pre-start">): Promise<Plan> {
-    return this.preparation.prepare(event.guest, ...this.#manner(event));
+  handle({ cause, guest }: LifecycleEvent<"pre-start">): Promise<Plan> {
+    if (cause === "reconnect") return this.preparation.reconnect(guest);
+    return this.preparation.prepare(guest, this.#planner(cause));
   }
 
-  #manner({ cause }: LifecycleEvent<"pre-start">): [Planner, Wishes] {
+  #planner(cause: "start" | "restore"): Planner {
     const now = this.clock.now();
     switch (cause) {
       case "start":
-        return [(guest, facts) => planPreStart(guest, facts, now), "enforce"];
+        return (guest, facts) => planPreStart(guest, facts, now);
       case "restore":
-        return [(guest, facts) => planProvide(guest, facts, now), "enforce"];
-      case "reconnect":
-        return [(_, facts) => planReconnect(facts), "ignore"];
+        return (guest, facts) => planProvide(guest, facts, now);
     }
   }
 }

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { redact } from "../secret/secret.js";
 import { type Tool, toolPath } from "./tools.js";
@@ -22,64 +24,133 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
+/** A program that runs until this is disposed of, or until this process ends, whatever way that comes. */
+export interface HeldProcess extends AsyncDisposable {
+  readonly kind: "held";
+  /** False when it ended before its time, and gave up what it held. */
+  readonly isRunning: boolean;
+}
+
 /** Starts programs. The only way out of this process: tests replace it to see the exact argv. */
 export interface CommandRunner {
   /**
    * @throws TOOL_MISSING, TOOL_TIMEOUT, or TOOL_FAILED with the tool's last line of stderr; never with `input`.
    */
   run(command: Command): Promise<CommandResult>;
+
+  /**
+   * Starts a program for what it holds while it runs, a lock for instance: it writes something to stdout as soon as it
+   * has it, and exits when its standard input ends, which is how it learns of our death. `timeout` is the time until
+   * the first. Disposing kills it, so that it must have nothing to finish.
+   * @returns the running program, or what it answered instead
+   * @throws as `run`
+   */
+  hold(command: Omit<Command, "input">): Promise<HeldProcess | ({ readonly kind: "ended" } & CommandResult)>;
 }
 
-/** How execa says that a child ended; `code` is the errno of a child that could not be started. */
+/**
+ * How execa says that a child ended, of which it types the outputs loosely; `code` is the errno of a child that could
+ * not be started.
+ */
 interface Ending {
   readonly exitCode?: number | undefined;
   readonly signal?: string | undefined;
   readonly code?: string | undefined;
+  readonly stdout?: unknown;
+  readonly stderr?: unknown;
 }
 
 /** No variable of ours reaches a child, and no child's message is translated. */
 const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 
+const TIMEOUT = 30_000;
+
 /** The one module that imports execa. */
 export class ExecaCommandRunner implements CommandRunner {
   async run(command: Command): Promise<CommandResult> {
-    const { tool, args, fds = [], input, answers = [], timeout = 30_000 } = command;
-    // loaded by the first command: most guests that start have nothing for us to do
-    const { execa } = await import("execa");
-    // execa takes any descriptor; its types name only 3 to 9
-    const inherited = fds.map((fd) => fd as 3);
-    const child = execa(toolPath(tool), args, {
-      env: ENVIRONMENT,
-      extendEnv: false,
-      cwd: "/",
-      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe", ...inherited],
-      ...(input === undefined ? {} : { input }),
-      timeout,
-      killSignal: "SIGKILL",
-      reject: false,
-      stripFinalNewline: false,
-    });
-    child.once("exit", (_code, signal) => {
-      // what the killed child had started may live on and hold the pipes: nobody waits for that
-      if (signal === "SIGKILL") for (const stream of [child.stdout, child.stderr]) stream.destroy();
-    });
-    const result = await child;
-    // with extra descriptors execa types the outputs loosely, so they are narrowed here once
-    const stdout = textOf(result.stdout);
-    const stderr = textOf(result.stderr);
-    if (result.timedOut) {
-      throw new LuksmithError("TOOL_TIMEOUT", {
-        what: `${tool} did not finish within ${timeout / 1000} s and was killed`,
-      });
-    }
-    if (result.exitCode === 0 || (result.exitCode !== undefined && answers.includes(result.exitCode))) {
-      return { exitCode: result.exitCode, stdout, stderr };
-    }
-    throw new LuksmithError("TOOL_FAILED", {
-      what: `${tool} failed`,
-      why: redact(lastLine(stderr) || lastLine(stdout) || howItEnded(result)),
-    });
+    const { input, timeout = TIMEOUT } = command;
+    const { child } =
+      input === undefined
+        ? await start(command, "ignore", { timeout })
+        : await start(command, "pipe", { timeout, input });
+    const ending = await child;
+    if (ending.timedOut) throw tooSlow(command);
+    return resultOf(command, ending);
   }
+
+  async hold(command: Omit<Command, "input">): ReturnType<CommandRunner["hold"]> {
+    const { child } = await start(command, "pipe", {});
+    const kill = async () => {
+      child.kill("SIGKILL");
+      await child;
+    };
+    const ready = once(child.stdout, "data").then(
+      () => "ready" as const,
+      () => child,
+    );
+    // it may not keep this process alive after all the rest is done
+    const late = setTimeout(command.timeout ?? TIMEOUT, "late" as const, { ref: false });
+    const first = await Promise.race([ready, child, late]);
+    if (first === "late") {
+      await kill();
+      throw tooSlow(command);
+    }
+    if (first !== "ready") return { kind: "ended", ...resultOf(command, first) };
+    return {
+      kind: "held",
+      get isRunning() {
+        return child.exitCode === null && child.signalCode === null;
+      },
+      [Symbol.asyncDispose]: kill,
+    };
+  }
+}
+
+/** In an object, since what execa returns would be awaited on the way out. */
+async function start(
+  { tool, args, fds = [] }: Command,
+  stdin: "ignore" | "pipe",
+  options: Pick<Command, "input" | "timeout">,
+) {
+  // loaded by the first command: most guests that start have nothing for us to do
+  const { execa } = await import("execa");
+  // execa takes any descriptor; its types name only 3 to 9
+  const inherited = fds.map((fd) => fd as 3);
+  const child = execa(toolPath(tool), args, {
+    env: ENVIRONMENT,
+    extendEnv: false,
+    cwd: "/",
+    stdio: [stdin, "pipe", "pipe", ...inherited],
+    ...options,
+    killSignal: "SIGKILL",
+    reject: false,
+    stripFinalNewline: false,
+  });
+  child.once("exit", (_code, signal) => {
+    // what the killed child had started may live on and hold the pipes: nobody waits for that
+    if (signal === "SIGKILL") for (const stream of [child.stdout, child.stderr]) stream.destroy();
+  });
+  return { child };
+}
+
+function tooSlow({ tool, timeout = TIMEOUT }: Command): LuksmithError {
+  return new LuksmithError("TOOL_TIMEOUT", {
+    what: `${tool} did not finish within ${timeout / 1000} s and was killed`,
+  });
+}
+
+/** @throws TOOL_FAILED */
+function resultOf({ tool, answers = [] }: Command, ending: Ending): CommandResult {
+  const stdout = textOf(ending.stdout);
+  const stderr = textOf(ending.stderr);
+  const { exitCode } = ending;
+  if (exitCode === 0 || (exitCode !== undefined && answers.includes(exitCode))) {
+    return { exitCode, stdout, stderr };
+  }
+  throw new LuksmithError("TOOL_FAILED", {
+    what: `${tool} failed`,
+    why: redact(lastLine(stderr) || lastLine(stdout) || howItEnded(ending)),
+  });
 }
 
 function textOf(output: unknown): string {

@@ -29,7 +29,6 @@ export interface CauseOf {
   readonly "pre-migrate": "migrate";
   readonly "post-stop": "stop";
 }
-type Cause = CauseOf[EventName];
 
 export type LifecycleEvent<Name extends EventName = EventName> = {
   [Event in Name]: { readonly event: Event; readonly cause: CauseOf[Event]; readonly guest: Guest };
@@ -78,12 +77,7 @@ export interface HostVersions {
 
 /** Whether the host manager fires our hooks. */
 export type Registration =
-  | {
-      readonly kind: "registered";
-      readonly path: string;
-      /** The command for a host manager that may not have noticed the hooks yet; undefined if it must have. */
-      readonly reload: string | undefined;
-    }
+  | { readonly kind: "registered"; readonly path: string }
   | { readonly kind: "outdated"; readonly path: string }
   | { readonly kind: "foreign"; readonly path: string }
   | { readonly kind: "absent"; readonly path: string };
@@ -93,6 +87,8 @@ export interface InstallResult {
   readonly change: "installed" | "updated" | "unchanged" | "removed";
   /** What the administrator must still do, a command: the host manager caches which hooks exist. */
   readonly restart: string | undefined;
+  /** The daemon that was made to look for hooks again. */
+  readonly reloaded?: string;
 }
 
 /** A host manager. Hooks use parseEvent and the secrets; everything else is for the CLI. */
@@ -108,8 +104,8 @@ export interface HostAdapter {
    */
   provideSecrets(guest: Pick<Guest, "id" | "name">, secrets: readonly HostSecret[]): Promise<void>;
 
-  /** Host secrets that Luksmith provided, of `guestId` or of all guests. */
-  providedSecrets(guestId?: string): Promise<ProvidedSecret[]>;
+  /** Host secrets that Luksmith provided, of `guest` or of all guests. */
+  providedSecrets(guest?: Pick<Guest, "id" | "name">): Promise<ProvidedSecret[]>;
 
   /** Idempotent: a secret that is gone is success. Tries all, then throws the first error. */
   withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void>;

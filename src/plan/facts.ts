@@ -4,6 +4,7 @@ import type { KeyRecord } from "../generated/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { Probe } from "../storage/storage-backend.js";
+import type { Volume } from "../storage/volume.js";
 
 /** What the keystores say about the key that a disk names. */
 export type KeyFact =
@@ -16,10 +17,17 @@ export type KeyFact =
 export interface PlainDisk {
   readonly kind: "plain";
   readonly disk: DiskMapping;
-  /** The key under the UUID of the LUKS header that the volume has all the same; undefined without such a header. */
-  readonly key: KeyFact | undefined;
-  /** The key of an encrypted layer under its volume, if a keystore has it. */
+  /** The LUKS header that the volume has all the same, if it has one. */
+  readonly luks: HiddenLuks | undefined;
+  /** The key of an encrypted layer under its volume: found, or not to be told from ours. */
   readonly overlaid: KeyFact | undefined;
+}
+
+export interface HiddenLuks {
+  /** The volume in the image format that its bytes have, whatever the configuration says. */
+  readonly volume: Volume;
+  readonly uuid: KeyUuid;
+  readonly key: KeyFact;
 }
 
 /** A disk whose encryption block names a key. */

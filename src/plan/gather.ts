@@ -4,9 +4,9 @@ import type { Guest } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { EncryptionRequest } from "../request/ask.js";
-import type { Probe, ProbeDepth } from "../storage/storage-backend.js";
 import type { StorageRegistry } from "../storage/index.js";
-import type { AnnotatedDisk, DiskFacts, KeyFact } from "./facts.js";
+import type { Volume } from "../storage/volume.js";
+import type { AnnotatedDisk, DiskFacts, HiddenLuks, KeyFact } from "./facts.js";
 import type { KeySession } from "./key-session.js";
 
 export interface FactSources {
@@ -36,11 +36,34 @@ export async function gatherFacts(
 }
 
 async function plainDisk(disk: DiskMapping, sources: FactSources): Promise<DiskFacts> {
-  const probe = disk.encrypted ? undefined : await probeIfKnown(disk, "header", sources);
-  const key = probe?.kind === "luks" ? await lookUpRecord(probe.header.uuid, sources) : undefined;
-  const layers = disk.encrypted ? [] : (disk.backingSecretUuids ?? []);
-  const overlaid = await Promise.all(layers.map((uuid) => lookUpRecord(uuid, sources)));
-  return { kind: "plain", disk, key, overlaid: overlaid.find(({ kind }) => kind === "found") };
+  if (disk.encrypted) return { kind: "plain", disk, luks: undefined, overlaid: undefined };
+  const layers = await Promise.all(
+    (disk.backingSecretUuids ?? []).map((uuid) => lookUpRecord(uuid, sources)),
+  );
+  const overlaid =
+    layers.find(({ kind }) => kind === "found") ?? layers.find(({ kind }) => kind === "unavailable");
+  return { kind: "plain", disk, luks: await hiddenLuks(disk.volume, sources), overlaid };
+}
+
+/** A volume of a kind that no storage backend knows is not ours, and that is no error here. */
+async function hiddenLuks(volume: Volume, sources: FactSources): Promise<HiddenLuks | undefined> {
+  for (const reading of readings(volume)) {
+    const backend = await sources.storage.findBackend(reading);
+    const probe = await backend?.probe(reading, "header");
+    if (probe?.kind !== "luks") continue;
+    const { uuid } = probe.header;
+    return { volume: reading, uuid, key: await lookUpRecord(uuid, sources) };
+  }
+  return undefined;
+}
+
+/** A file whose image format the configuration gets wrong would hide its header. */
+function readings(volume: Volume): Volume[] {
+  if (volume.kind !== "file") return [volume];
+  return [
+    { ...volume, format: "raw" },
+    { ...volume, format: "qcow2" },
+  ];
 }
 
 /** Of a key whose passphrase nobody needs here. */
@@ -78,14 +101,4 @@ async function lookUp(uuid: KeyUuid, { keyring }: FactSources) {
     case "unavailable":
       return { fact: located satisfies KeyFact, key: undefined };
   }
-}
-
-/** Undefined for a volume of a kind that no storage backend knows: it is not ours, and that is no error here. */
-async function probeIfKnown(
-  disk: DiskMapping,
-  depth: ProbeDepth,
-  { storage }: FactSources,
-): Promise<Probe | undefined> {
-  const backend = await storage.findBackend(disk.volume);
-  return backend?.probe(disk.volume, depth);
 }

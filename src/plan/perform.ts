@@ -58,7 +58,8 @@ export class StepPerformer implements Performer {
     if (!canDelete(keystore)) return undefined;
     return async () => {
       if (this.#inUse.has(uuid)) return;
-      // another process may have found the key meanwhile and put it to use
+      // fetch and delete are two steps, and no volume gets a header under this passphrase between them: only the
+      // record's guest may format with a pending key, under its lock, which whoever performs this plan holds
       const stored = await keystore.fetch(uuid);
       stored?.passphrase.dispose();
       if (stored?.record.state === "pending") await keystore.delete(uuid);

@@ -6,14 +6,16 @@ import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
+import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
 import { refuseLostBlock, refusePlainOverlay, requireHeaderOf, volumeProblem } from "./refusals.js";
-import { planOf, type Plan, type Step } from "./step.js";
+import { type DiskKey, planOf, type Plan, type Step } from "./step.js";
 
 /**
  * What must be done so that the guest can start: keys for disks that an orchestrator defined (adoption), LUKS
  * headers for disks that are new, the passphrases of all. Pure; a refusal is thrown before anything was changed.
  */
 export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Date): Plan {
+  refuseSharedKey(`cannot start guest ${guest.name}`, facts.filter(isKeyFound).map(diskKey));
   const ours: PreparedDisk[] = [];
   for (const fact of facts) {
     switch (fact.kind) {
@@ -28,13 +30,21 @@ export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Dat
       }
     }
   }
-  const secrets = ours.map(({ fact }) => ({ disk: fact.disk.dev, uuid: fact.uuid }));
+  const secrets = ours.map(({ fact }) => diskKey(fact));
   return planOf(
     ours.flatMap(({ store }) => store),
     ours.flatMap(({ format }) => format),
     ours.flatMap(({ activate }) => activate),
     secrets.length === 0 ? [] : [{ kind: "provide-secrets", secrets }],
   );
+}
+
+function isKeyFound(fact: DiskFacts): fact is AnnotatedDisk {
+  return fact.kind === "annotated" && fact.key.kind === "found";
+}
+
+function diskKey({ disk, uuid }: AnnotatedDisk): DiskKey {
+  return { disk: disk.dev, uuid };
 }
 
 interface PreparedDisk {
@@ -61,8 +71,7 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
           return { fact, store: [], format: [], activate: [] };
         case "pending":
           requireNew(guest, fact, probe);
-          requireRecorded(guest, fact, key.record);
-          return formatNew(fact, key.record, key.keystore, []);
+          return usePending(guest, fact, key.record, key.keystore);
       }
   }
 }
@@ -83,12 +92,11 @@ function adopt(guest: Guest, fact: AnnotatedDisk, probe: Probe, now: Date): Prep
 
 function formatNew(
   fact: AnnotatedDisk,
-  key: KeyRecord,
+  record: KeyRecord,
   keystore: string,
   store: readonly Step[],
 ): PreparedDisk {
   const { disk } = fact;
-  const record = { ...key, volume: volumeName(disk.volume) };
   return {
     fact,
     store,
@@ -122,16 +130,16 @@ function requireNew(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined)
 }
 
 /**
- * A pending key is our record that one volume is new, and none for another that came to stand in its place: that one
- * must prove it by its allocation map, as any volume that we know nothing of.
+ * A pending key is our record that one volume of one guest is new, and none for any other: that is only opened, and
+ * only if it has the key's header (its guest was defined anew, or the keystore restored from a backup).
  */
-function requireRecorded(guest: Guest, { disk, probe }: AnnotatedDisk, record: KeyRecord): void {
-  if (probe?.kind !== "allocated" || record.volume === volumeName(disk.volume)) return;
-  throw new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", {
-    what: `cannot start guest ${guest.name}: disk ${disk.dev} was protected with another volume`,
-    why: `that was ${record.volume}; now it is ${volumeName(disk.volume)}, which has allocated blocks`,
-    hint: `if this volume is new: ${protectCommand(guest, [disk.dev])} --now`,
-  });
+function usePending(guest: Guest, fact: AnnotatedDisk, record: KeyRecord, keystore: string): PreparedDisk {
+  const hasHeader = fact.probe?.kind === "luks";
+  if (!hasHeader && !isRecorded(guest, fact.disk, record))
+    throw keyInUse(`cannot start guest ${guest.name}`, guest, fact.disk, record);
+  const prepared = formatNew(fact, record, keystore, []);
+  // the format step can make a torn header anew, and only the lock of the record's guest lets anybody do that
+  return belongsTo(guest, record) ? prepared : { ...prepared, format: [] };
 }
 
 function adoptionRefused(

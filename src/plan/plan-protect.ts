@@ -8,7 +8,8 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import type { ProtectFacts } from "./gather-protect.js";
-import { planOf, type Plan, type Step } from "./step.js";
+import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
+import { type DiskKey, planOf, type Plan, type Step } from "./step.js";
 
 export interface ProtectOptions {
   /** When the disks are formatted: by `protect` itself, or by the pre-start hook of the guest's next start. */
@@ -32,12 +33,21 @@ interface ProtectedDisk {
  */
 export function planProtect(guest: Guest, facts: readonly ProtectFacts[], options: ProtectOptions): Plan {
   const disks = facts.map((fact) => protectDisk(guest, fact, options));
+  refuseSharedKey(`cannot protect guest ${guest.name}`, [...disks, ...otherKeys(guest, facts)]);
   const blocks = disks.filter(({ annotated }) => !annotated).map(({ disk, uuid }) => ({ disk, uuid }));
   return planOf(
     disks.flatMap(({ store }) => store),
     blocks.length === 0 ? [] : [{ kind: "annotate", blocks }],
     disks.flatMap(({ format }) => format),
     disks.flatMap(({ activate }) => activate),
+  );
+}
+
+/** Of the disks that are not protected now. */
+function otherKeys(guest: Guest, facts: readonly ProtectFacts[]): DiskKey[] {
+  const chosen = new Set(facts.map(({ disk }) => disk.dev));
+  return Object.values(guest.disks.mapping).flatMap(({ dev, encryption_secret_uuid: uuid }) =>
+    uuid === undefined || chosen.has(dev) ? [] : [{ disk: dev, uuid }],
   );
 }
 
@@ -49,8 +59,9 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
   const key = known?.record ?? newRecord(guest, fact, options);
   const record = { ...key, volume: volumeName(disk.volume) };
   const keystore = known?.keystore ?? request.keystore;
-  if (known !== undefined) requireStateOf(guest, fact, record);
-  const formatsNow = options.format === "now" && record.state === "pending";
+  if (known !== undefined) requireStateOf(guest, fact, known.record, options);
+  // the header of another guest's pending key is there already, and that guest's start looks after it
+  const formatsNow = options.format === "now" && record.state === "pending" && belongsTo(guest, record);
   return {
     disk: disk.dev,
     uuid: keyUuidOf(record),
@@ -77,15 +88,21 @@ function newRecord(
 }
 
 /** A known key's volume has its header; only a pending one may still be empty. */
-function requireStateOf(guest: Guest, fact: ProtectFacts, record: KeyRecord): void {
-  const { probe } = fact;
+function requireStateOf(
+  guest: Guest,
+  fact: ProtectFacts,
+  record: KeyRecord,
+  { format }: ProtectOptions,
+): void {
+  const { probe, disk } = fact;
   if (probe.kind === "luks" && probe.header.uuid === record.uuid) return;
   switch (record.state) {
     case "pending":
       // a header of this key that a power cut tore: the format makes it anew
-      if (probe.kind === "bad-luks" && probe.claimedUuid === record.uuid) return;
-      requireEmpty(guest, fact);
-      return;
+      if (probe.kind !== "bad-luks" || probe.claimedUuid !== record.uuid) requireEmpty(guest, fact);
+      // by --now, the administrator himself says that the guest's key has moved to another new volume
+      if (format === "now" ? belongsTo(guest, record) : isRecorded(guest, disk, record)) return;
+      throw keyInUse(`cannot protect guest ${guest.name}`, guest, disk, record);
     case "active":
       throw withoutItsHeader(guest, fact, record);
   }

@@ -2,32 +2,41 @@ import { LuksmithError } from "../error/luksmith-error.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { DiskFacts } from "./facts.js";
 import { planPreStart } from "./plan-pre-start.js";
-import { planOf, type Plan } from "./step.js";
+import { type DiskKey, planOf, type Plan, type Step } from "./step.js";
 
 /**
  * For a guest that ran before (restore, incoming migration): its disks must be there and formatted, so nothing is
- * ever formatted here. @throws what planPreStart throws; VOLUME_NOT_FORMATTED for a disk that is new
+ * ever formatted here. A key that is pending although its volume has its header (the keystore was restored from a
+ * backup) is activated without a proof of the passphrase, which would need an image that the source may have locked.
+ * @throws what planPreStart throws; VOLUME_NOT_FORMATTED for a disk that is new
  */
 export function planProvide(guest: Guest, facts: readonly DiskFacts[], now: Date): Plan {
-  const plan = planPreStart(guest, facts, now);
-  for (const step of plan.stages.flat()) {
-    if (step.kind !== "format") continue;
-    throw new LuksmithError("VOLUME_NOT_FORMATTED", {
-      what: `cannot resume guest ${guest.name}: disk ${step.disk} was never formatted on this host`,
-      why: "a guest that is restored or migrated brings disks that it has used before",
-      hint: "check that the same storage is mounted here",
-    });
-  }
-  return plan;
+  const { stages } = planPreStart(guest, facts, now);
+  const formatted = new Set(facts.filter(hasHeader).map(({ disk }) => disk.dev));
+  return planOf(...stages.map((stage) => stage.filter((step) => isNoFormat(guest, step, formatted))));
+}
+
+/** Whose header it is, planPreStart has checked. */
+function hasHeader(fact: DiskFacts): boolean {
+  return fact.kind === "annotated" && fact.probe?.kind === "luks";
+}
+
+function isNoFormat(guest: Guest, step: Step, formatted: ReadonlySet<string>): boolean {
+  if (step.kind !== "format") return true;
+  if (formatted.has(step.disk)) return false;
+  throw new LuksmithError("VOLUME_NOT_FORMATTED", {
+    what: `cannot resume or take over guest ${guest.name}: disk ${step.disk} was never formatted on this host`,
+    why: "a guest that is restored or migrated brings disks that it has used before",
+    hint: "check that the same storage is mounted here",
+  });
 }
 
 /**
- * For a guest that is running (the host manager restarted and lost its secrets): whatever key can be found is
- * provided again, nothing is judged. A guest must not die for a check that can wait for its next start.
+ * For a guest that is running (the host manager restarted and lost its secrets): whatever key was found is provided
+ * again, nothing is judged. A guest must not die for a check that can wait for its next start.
  */
-export function planReconnect(facts: readonly DiskFacts[]): Plan {
-  const secrets = facts.flatMap((fact) =>
-    fact.kind === "annotated" && fact.key.kind === "found" ? [{ disk: fact.disk.dev, uuid: fact.uuid }] : [],
-  );
+export function planReconnect(keys: readonly DiskKey[]): Plan {
+  // a guest that was started without us may have two disks of one key, which is one secret to the host
+  const secrets = [...new Map(keys.map((key) => [key.uuid, key])).values()];
   return planOf(secrets.length === 0 ? [] : [{ kind: "provide-secrets", secrets }]);
 }

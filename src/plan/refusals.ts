@@ -2,10 +2,11 @@ import { LuksmithError } from "../error/luksmith-error.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
-import { volumeName } from "../storage/volume.js";
+import { type Volume, volumeName } from "../storage/volume.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, PlainDisk } from "./facts.js";
+import { refuseSharedKey } from "./key-ownership.js";
 
 /**
  * Before any I/O: a disk that must be encrypted and has no usable encryption block, one whose block
@@ -18,24 +19,26 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
   const [first] = bare;
   if (first !== undefined) {
     const names = bare.map((disk) => disk.dev);
+    const isOverlay = bare.some(({ backingSecretUuids }) => backingSecretUuids !== undefined);
     throw new LuksmithError("DISK_NOT_ENCRYPTED", {
       what: `cannot start guest ${guest.name}: disk ${names.join(", ")} must be encrypted and is not`,
       why: `asked for by ${requests.get(first.dev)?.askedBy.join(" and ") ?? "the settings"}`,
-      hint: protectCommand(guest, names),
+      hint: isOverlay ? MERGE_OVERLAY : protectCommand(guest, names),
     });
   }
-  for (const [index, disk] of disks.entries()) {
-    if (requests.has(disk.dev)) requireNativeBlock(guest, disk);
-    const uuid = disk.encryption_secret_uuid;
-    const twin = uuid && disks.slice(0, index).find((other) => other.encryption_secret_uuid === uuid);
-    if (twin && requests.has(disk.dev)) {
-      throw new LuksmithError("GUEST_CONFIG_INVALID", {
-        what: `cannot start guest ${guest.name}: disks ${twin.dev} and ${disk.dev} name the same key ${uuid}`,
-        hint: "every disk has a key of its own: give one of them another secret UUID",
-      });
-    }
-  }
+  const asked = disks.filter(({ dev }) => requests.has(dev));
+  for (const disk of asked) requireNativeBlock(guest, disk);
+  const wanted = new Set(asked.map((disk) => disk.encryption_secret_uuid));
+  refuseSharedKey(
+    `cannot start guest ${guest.name}`,
+    disks.flatMap(({ dev, encryption_secret_uuid: uuid }) =>
+      uuid !== undefined && wanted.has(uuid) ? [{ disk: dev, uuid }] : [],
+    ),
+  );
 }
+
+const MERGE_OVERLAY =
+  "merge it into the encrypted volume, or go back to that: docs/libvirt.md, after an external snapshot";
 
 /** The block must mean what we make: LUKS version 1 that QEMU itself opens. */
 function requireNativeBlock(guest: Guest, { dev, encryption_format, encryption_options }: DiskMapping): void {
@@ -50,27 +53,45 @@ function requireNativeBlock(guest: Guest, { dev, encryption_format, encryption_o
 
 /**
  * A volume with a LUKS header of ours whose disk has lost its encryption block: the guest would see ciphertext, take
- * it for an empty disk and write over it. @throws ENCRYPTION_BLOCK_LOST
+ * it for an empty disk and write over it. @throws ENCRYPTION_BLOCK_LOST; the keystore's error where it cannot say
+ * whether the header is ours
  */
-export function refuseLostBlock(guest: Guest, { disk, key }: PlainDisk): void {
-  if (key?.kind !== "found") return;
+export function refuseLostBlock(guest: Guest, { disk, luks }: PlainDisk): void {
+  if (luks === undefined || luks.key.kind === "unknown") return;
+  if (luks.key.kind === "unavailable") {
+    throw luks.key.error.within(
+      `cannot start guest ${guest.name}: disk ${disk.dev} has no encryption block, but LUKS UUID ${luks.uuid} on its volume`,
+    );
+  }
   throw new LuksmithError("ENCRYPTION_BLOCK_LOST", {
     what: `cannot start guest ${guest.name}: disk ${disk.dev} is encrypted, but its encryption block is gone from the guest's configuration`,
-    why: `${volumeName(disk.volume)} has the LUKS header of key ${key.record.uuid}, and the guest would overwrite it`,
-    hint: `put the block back: ${protectCommand(guest, [disk.dev])}`,
+    why: `${volumeName(disk.volume)} has the LUKS header of key ${luks.uuid}, and the guest would overwrite it`,
+    hint: putBack(guest, disk, luks.volume),
   });
+}
+
+function putBack(guest: Guest, { dev, volume }: DiskMapping, actual: Volume): string {
+  const command = protectCommand(guest, [dev]);
+  if (volume.kind !== "file" || actual.kind !== "file" || volume.format === actual.format)
+    return `put the block back: ${command}`;
+  return `the image is ${actual.format}: say type='${actual.format}' in the disk's <driver> with virsh edit, then put the block back: ${command}`;
 }
 
 /**
  * A snapshot's file over an encrypted volume of ours: whatever the guest writes would go there in plaintext.
- * @throws OVERLAY_NOT_ENCRYPTED
+ * @throws OVERLAY_NOT_ENCRYPTED; the keystore's error where it cannot say whether that volume is ours
  */
 export function refusePlainOverlay(guest: Guest, { disk, overlaid }: PlainDisk): void {
-  if (overlaid?.kind !== "found") return;
+  if (overlaid === undefined || overlaid.kind === "unknown") return;
+  if (overlaid.kind === "unavailable") {
+    throw overlaid.error.within(
+      `cannot start guest ${guest.name}: disk ${disk.dev} lies over an encrypted volume and is not encrypted itself`,
+    );
+  }
   throw new LuksmithError("OVERLAY_NOT_ENCRYPTED", {
     what: `cannot start guest ${guest.name}: disk ${disk.dev} would write in plaintext`,
     why: `${volumeName(disk.volume)} lies over the encrypted volume of key ${overlaid.record.uuid}, as an external snapshot makes it`,
-    hint: "merge it into the encrypted volume, or go back to that: docs/libvirt.md, after an external snapshot",
+    hint: MERGE_OVERLAY,
   });
 }
 

@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { EffectiveRule } from "../settings/settings.js";
@@ -11,24 +12,47 @@ export function ruleAsk(
   guest: Pick<Guest, "name" | "tags">,
   disk: DiskMapping,
 ): Ask | undefined {
-  const rule = rules.find((candidate) => matches(candidate, guest, disk));
-  if (rule === undefined) return undefined;
-  return {
-    source: `rule ${rule.name}`,
-    enabled: rule.encrypt,
-    ...(rule.profile === undefined ? {} : { profile: rule.profile }),
-  };
+  for (const rule of rules) {
+    if (!matchesGuest(rule, guest)) continue;
+    const match = matchStorage(rule, disk.volume);
+    if (match === "no") continue;
+    return {
+      source: match === "yes" ? `rule ${rule.name}` : `rule ${rule.name} (${PATH_UNKNOWN})`,
+      enabled: rule.encrypt,
+      ...(rule.profile === undefined ? {} : { profile: rule.profile }),
+    };
+  }
+  return undefined;
 }
 
-function matches(rule: EffectiveRule, guest: Pick<Guest, "name" | "tags">, disk: DiskMapping): boolean {
+const PATH_UNKNOWN = "the volume's path cannot be known, so the rule's storage pattern counts as matching";
+
+function matchesGuest(rule: EffectiveRule, { name, tags }: Pick<Guest, "name" | "tags">): boolean {
   return (
-    (rule.guest === undefined || matchesPattern(rule.guest, guest.name)) &&
-    (rule.tag === undefined || guest.tags.includes(rule.tag)) &&
-    (rule.storage === undefined || matchesPattern(rule.storage, pathOf(disk.volume)))
+    (rule.guest === undefined || matchesPattern(rule.guest, name)) &&
+    (rule.tag === undefined || tags.includes(rule.tag))
   );
 }
 
+/**
+ * In doubt encryption is asked for: such a rule also takes a path that matches as it is written only, and a volume
+ * whose path cannot be known. A rule against encryption takes neither: `/scratch/../srv/a.img` is not in `/scratch`.
+ */
+function matchStorage({ storage, encrypt }: EffectiveRule, volume: Volume): "yes" | "no" | "path-unknown" {
+  if (storage === undefined) return "yes";
+  const text = textOf(volume);
+  if (matchesPattern(storage, normalized(text))) return "yes";
+  if (!encrypt) return "no";
+  if (matchesPattern(storage, text)) return "yes";
+  return volume.kind === "other" && volume.pathUnknown ? "path-unknown" : "no";
+}
+
 /** A volume without a path goes by its description, so that the storage pattern `*` leaves none out. */
-function pathOf(volume: Volume): string {
+function textOf(volume: Volume): string {
   return volume.kind === "other" && volume.path !== undefined ? volume.path : volumeName(volume);
+}
+
+/** Without `//`, `/./` and `/../`; symbolic links are not followed: rules are decided without I/O. */
+function normalized(text: string): string {
+  return text.startsWith("/") ? posix.normalize(text) : text;
 }

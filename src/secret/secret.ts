@@ -54,11 +54,6 @@ export class Secret implements Disposable {
     return this.use((mine) => other.use((theirs) => mine.equals(theirs)));
   }
 
-  /** A second Secret with the same bytes, to be disposed of by the caller. */
-  clone(): Secret {
-    return this.use((bytes) => new Secret(Buffer.from(bytes)));
-  }
-
   dispose(): void {
     this.#bytes.fill(0);
     this.#disposed = true;

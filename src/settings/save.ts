@@ -52,7 +52,7 @@ function requireDigest(path: string, expected: string): void {
   throw new LuksmithError("SETTINGS_CHANGED", {
     what: `cannot save the settings to ${path}`,
     why: "somebody has changed them since they were read",
-    hint: "read them again: luksmith settings get",
+    hint: "read them again: luksmith settings get --json",
   });
 }
 

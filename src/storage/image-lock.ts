@@ -2,21 +2,51 @@ import type { CommandRunner } from "../exec/command-runner.js";
 import { volumeBusy, volumeUnwritable } from "./volume-error.js";
 import type { VolumeFile } from "./volume-file.js";
 
+/** Keeps every QEMU from writing to an image file until it is disposed of, or until this process ends. */
+export interface ImageLock extends AsyncDisposable {
+  /** For the moment before a write. @throws VOLUME_WRITE_FAILED if somebody killed the process that holds the lock */
+  assertHeld(): void;
+}
+
 /**
- * Makes sure that no QEMU process uses the file: opens it for writing as QEMU does, which the image locks of a guest
- * or a block job forbid (QEMU >= 2.10; also from another host of a shared file system). As raw, so that nothing in
- * the image is read or mended. Guests that share a disk on purpose (share-rw) hold no such lock.
+ * Takes QEMU's image lock (QEMU >= 5.0; also against other hosts of a shared file system that has locks): a qemu-io
+ * process opens the file for writing and shares neither writing nor resizing. So it fails where a guest, a block job
+ * or a tool of QEMU has the file open for writing, be it shared (share-rw), and none can open it for writing later.
+ * blkdebug is the driver that lets one choose what is shared, and passes everything on; the file is opened without a
+ * format, so that nothing in it is read or mended. Our own descriptors, and qemu-img with -U, heed no such lock.
+ * @param volumeLock is inherited by the process: after our death, nobody gets that lock while this one is still held
  * @throws VOLUME_BUSY, VOLUME_WRITE_FAILED
  */
-export async function refuseIfInUse(runner: CommandRunner, file: VolumeFile): Promise<void> {
-  const { exitCode, stderr } = await runner.run({
+export async function lockImage(
+  runner: CommandRunner,
+  file: VolumeFile,
+  volumeLock: number,
+): Promise<ImageLock> {
+  const holder = await runner.hold({
     tool: "qemu-io",
-    args: ["-f", "raw", "-c", "quit", "--", "/proc/self/fd/3"],
-    fds: [file.fd],
+    args: ["--image-opts", IMAGE],
+    fds: [file.fd, volumeLock],
     // it could not open the file: the text says whether a lock is why
     answers: [1],
   });
-  if (exitCode === 0) return;
-  if (/Failed to get .*lock/.test(stderr)) throw volumeBusy(file.name);
-  throw volumeUnwritable(file.name, stderr.trimEnd().split("\n").at(-1) ?? "");
+  switch (holder.kind) {
+    case "held":
+      return {
+        assertHeld() {
+          if (!holder.isRunning)
+            throw volumeUnwritable(file.name, "qemu-io, which kept it locked, has ended");
+        },
+        [Symbol.asyncDispose]: () => holder[Symbol.asyncDispose](),
+      };
+    case "ended": {
+      const { stderr } = holder;
+      if (/Failed to get .*lock/.test(stderr)) throw volumeBusy(file.name);
+      throw volumeUnwritable(file.name, stderr.trimEnd().split("\n").at(-1) ?? "");
+    }
+  }
 }
+
+const IMAGE = [
+  ...["driver=blkdebug", "image.driver=file", "image.filename=/proc/self/fd/3"],
+  ...["unshare-child-perms.0=write", "unshare-child-perms.1=resize"],
+].join(",");

@@ -4,7 +4,7 @@ import type { LuksFormatter } from "../encryption/luks-formatter.js";
 import type { LuksHeader } from "../encryption/luks-header.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { systemErrorOf } from "../fs/system-error.js";
-import { refuseIfInUse } from "./image-lock.js";
+import { type ImageLock, lockImage } from "./image-lock.js";
 import { tryContainer } from "./qcow2-container.js";
 import { Qcow2Creator } from "./qcow2-create.js";
 import type { Qcow2Header } from "./qcow2-header.js";
@@ -34,27 +34,31 @@ export class Qcow2Format {
     const real = await realPath(path);
     // the directory's entry and not the inode: this is what is replaced
     const { dev, ino } = await stat(dirname(real), { bigint: true });
-    return await this.locks.hold(`entry ${dev}:${ino}/${basename(real)}`, () => this.format(real, request));
+    return await this.locks.hold(`entry ${dev}:${ino}/${basename(real)}`, (lock) =>
+      this.format(real, request, lock),
+    );
   }
 
-  private async format(path: string, request: FormatRequest): Promise<LuksHeader> {
+  private async format(path: string, request: FormatRequest, volumeLock: number): Promise<LuksHeader> {
     const { uuid, passphrase } = request;
     // not named after the image, whose name may have all the length that a file system allows
     const temporary = join(dirname(path), `.luksmith-${uuid}.tmp`);
     await discard(temporary);
 
     await using file = await VolumeFile.open(path, "read");
-    const probe = await probeQcow2(this.runner, file, "read");
-    if (probe.kind === "luks" && probe.header.uuid === uuid) {
-      const answer = await tryContainer(this.formatter, file, probe, passphrase);
+    const found = await probeQcow2(this.runner, file, "header");
+    if (found.kind === "luks" && found.header.uuid === uuid) {
+      const answer = await tryContainer(this.formatter, file, found, passphrase);
       if (answer === "rejected") throw passphraseRejected(path);
-      return probe.header;
+      return found.header;
     }
+    // from before the proof until the image is replaced: no QEMU writes what the new image would not have
+    await using lock = await lockImage(this.runner, file, volumeLock);
+    const probe = await probeQcow2(this.runner, file, "read");
     if (probe.kind !== "empty") throw formatRefused(path, probe);
-    await refuseIfInUse(this.runner, file);
     try {
       const header = await this.createBeside(file, temporary, probe.image, request);
-      await this.replace(file, temporary);
+      await this.replace(file, temporary, lock);
       return header;
     } catch (thrown) {
       await discard(temporary);
@@ -86,12 +90,12 @@ export class Qcow2Format {
     return header;
   }
 
-  private async replace(original: VolumeFile, temporary: string): Promise<void> {
-    // making the image took its time
-    await refuseIfInUse(this.runner, original);
+  private async replace(original: VolumeFile, temporary: string, lock: ImageLock): Promise<void> {
+    // making the image took its time, and not every writer is a QEMU that heeds its locks
     const probe = await probeQcow2(this.runner, original, "read");
     if (probe.kind !== "empty") throw formatRefused(original.name, probe);
     if (!(await original.isInPlace())) throw volumeReplaced(original.name);
+    lock.assertHeld();
     try {
       await rename(temporary, original.path);
       await using directory = await open(dirname(original.path), "r");

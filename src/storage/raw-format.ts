@@ -9,7 +9,7 @@ import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { Secret } from "../secret/secret.js";
 import { allocationMap } from "./allocation-map.js";
-import { refuseIfInUse } from "./image-lock.js";
+import { lockImage } from "./image-lock.js";
 import { probeRaw } from "./raw-probe.js";
 import type { FormatRequest } from "./storage-backend.js";
 import {
@@ -45,10 +45,14 @@ export class RawFormat {
     await using file = await VolumeFile.open(path, "read-write");
     // the inode and not the path: links and bind mounts give one volume many paths
     const identity = `inode ${file.stats.dev}:${file.stats.ino}`;
-    return await this.locks.hold(identity, () => this.format(file, request));
+    return await this.locks.hold(identity, (lock) => this.format(file, request, lock));
   }
 
-  private async format(file: VolumeFile, { uuid, spec, passphrase }: FormatRequest): Promise<LuksHeader> {
+  private async format(
+    file: VolumeFile,
+    { uuid, spec, passphrase }: FormatRequest,
+    volumeLock: number,
+  ): Promise<LuksHeader> {
     const path = file.name;
     const start = await file.read(0, LUKS_HEADER_BLOCK);
     const isOurs = claimedLuksUuid(start) === uuid;
@@ -56,11 +60,15 @@ export class RawFormat {
       const header = await this.finished(file, start, passphrase);
       if (header !== undefined) return header;
     }
+    // from before the proof until all is written: no QEMU writes meanwhile, however long the proof takes
+    await using lock = await lockImage(this.runner, file, volumeLock);
     const image = await this.formatter.makeHeader(uuid, spec, passphrase);
-    await refuseIfInUse(this.runner, file);
-    await this.proveEmpty(file, isOurs ? WRITTEN : 0);
+    // what was read before the lock may have changed until then
+    const isStillOurs = isOurs && (await file.read(0, LUKS_HEADER_BLOCK)).equals(start);
+    await this.proveEmpty(file, isStillOurs ? WRITTEN : 0);
     if (file.size < image.header.payloadOffset + SECTOR) throw volumeTooSmall(path, file.size, image.header);
     if (!(await file.isInPlace())) throw volumeReplaced(path);
+    lock.assertHeld();
     try {
       await this.write(file, image, passphrase);
     } catch (thrown) {
@@ -87,8 +95,9 @@ export class RawFormat {
     // the map of what was written a moment ago is certain only when it is on the storage (ZFS)
     await file.sync();
     const map = await allocationMap(this.runner, file, { format: "raw", size: file.size });
-    const start = { offset: 0, length: LUKS_HEADER_BLOCK };
-    if ((await readsAsZero(file, [start], from)) && (await readsAsZero(file, map, from))) return;
+    const written = { offset: 0, length: WRITTEN };
+    // what will be overwritten comes last: not every writer is a QEMU that heeds its locks
+    if ((await readsAsZero(file, map, from)) && (await readsAsZero(file, [written], from))) return;
     if (from > 0) throw passphraseRejected(file.name);
     const probe = await probeRaw(this.runner, file, "read");
     throw formatRefused(file.name, probe.kind === "empty" ? { kind: "allocated" } : probe);

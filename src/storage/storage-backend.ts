@@ -54,8 +54,8 @@ export interface StorageBackend {
   probe(volume: Volume, depth: ProbeDepth): Promise<Probe>;
 
   /**
-   * Writes a LUKS header under `uuid` on a volume that is empty *now*: takes the volume's lock, probes with depth
-   * `read` and formats in one go, so that two callers cannot both format. Idempotent: a volume that already has this
+   * Writes a LUKS header under `uuid` on a volume that is empty *now*: takes the volume's lock and QEMU's, probes with
+   * depth `read` and formats in one go, so that two callers cannot both format, and no QEMU writes meanwhile. Idempotent: a volume that already has this
    * UUID's header and that the passphrase opens is success; a header of this UUID that a kill cut short (payload
    * still empty) is made anew. Returns after fsync and after the passphrase was proven to open the volume.
    * The volume's size does not change: the guest sees its size less the payload offset (raw) or all of it (qcow2).

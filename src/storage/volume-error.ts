@@ -32,7 +32,7 @@ export function volumeTooSmall(path: string, size: number, { payloadOffset }: Lu
 export function volumeBusy(path: string): LuksmithError {
   return new LuksmithError("VOLUME_BUSY", {
     what: `cannot format volume ${path}`,
-    why: "a QEMU process has it open for writing",
+    why: "a QEMU process has it open",
     hint: "stop the guest or the block job that uses it",
   });
 }

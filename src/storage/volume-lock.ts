@@ -2,15 +2,12 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, mkdirSync, openSync } from "node:fs";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
+import { lockDescriptor } from "../fs/file-lock.js";
 import { systemErrorOf } from "../fs/system-error.js";
 
-/** Exit code that we choose for flock to say that the time is over. */
-const TIME_IS_OVER = 75;
-
 /**
- * Exclusive locks, one for each volume or guest, between all processes of this host. flock(2) belongs to the open file
- * description: flock(1) takes it on the descriptor that we lend to it, and it lasts for as long as ours is open.
- * So the kernel releases it whatever way this process ends.
+ * Exclusive locks, one for each volume or guest, between all processes of this host. The kernel releases them whatever
+ * way this process ends (fs/file-lock.ts).
  */
 export class VolumeLocks {
   /**
@@ -24,14 +21,15 @@ export class VolumeLocks {
   ) {}
 
   /**
-   * Does `work` under the lock of `identity`, the same text for whoever means the same bytes.
+   * Does `work` under the lock of `identity`, the same text for whoever means the same bytes. The lock's descriptor is
+   * for a child that could outlive this process: inheriting it, the child keeps the lock until it has ended as well.
    * @throws LOCK_TIMEOUT, NOT_PERMITTED
    */
-  async hold<T>(identity: string, work: () => Promise<T>): Promise<T> {
+  async hold<T>(identity: string, work: (lock: number) => Promise<T>): Promise<T> {
     const fd = this.openLockFile(createHash("sha256").update(identity).digest("hex"));
     try {
       await this.lock(fd);
-      return await work();
+      return await work(fd);
     } finally {
       closeSync(fd);
     }
@@ -54,14 +52,7 @@ export class VolumeLocks {
   }
 
   private async lock(fd: number): Promise<void> {
-    const { exitCode } = await this.runner.run({
-      tool: "flock",
-      args: ["-x", "-w", String(this.patience), "-E", String(TIME_IS_OVER), "3"],
-      fds: [fd],
-      answers: [TIME_IS_OVER],
-      timeout: this.patience * 1000 + 10_000,
-    });
-    if (exitCode === 0) return;
+    if ((await lockDescriptor(fd, { runner: this.runner, patience: this.patience })) === "locked") return;
     throw new LuksmithError("LOCK_TIMEOUT", {
       what: "another luksmith process is working on the same guest or volume",
       why: `it did not finish within ${this.patience} s`,

@@ -6,9 +6,15 @@ export type Volume =
   | { readonly kind: "none" }
   /**
    * A source that no storage backend encrypts; `description` is for messages: `network disk rbd/vm-1`. `path`, where
-   * it has one, is for the operator's rules to match, and never opened.
+   * it has one, is for the operator's rules to match, and never opened. `pathUnknown` where it can be any path of this
+   * host, which the configuration does not tell.
    */
-  | { readonly kind: "other"; readonly description: string; readonly path?: string };
+  | {
+      readonly kind: "other";
+      readonly description: string;
+      readonly path?: string;
+      readonly pathUnknown?: true;
+    };
 
 /** The image format inside: `<driver type>` of libvirt, `raw` where it is not said. */
 export type VolumeFormat = "raw" | "qcow2" | "other";

@@ -1,4 +1,4 @@
-/** One thing that is timed; what it needs before and leaves after is not. Promises are awaited. */
+/** One thing that is measured; what it needs before and leaves after is not. Promises are awaited. */
 export interface Action {
   readonly before?: () => unknown;
   readonly run: () => unknown;
@@ -10,35 +10,47 @@ export interface Action {
 /** Milliseconds of each round, by the action's name. */
 export type Samples<Name extends string> = Readonly<Record<Name, readonly number[]>>;
 
+/** `rounds` rounds, or fewer when `seconds` are over, but no fewer than three. */
+export interface Effort {
+  readonly rounds: number;
+  readonly seconds: number;
+}
+
+const LEAST_ROUNDS = 3;
+
 /**
- * Times every action once in each round, one after the other: what slows this machine down for a while slows down
+ * Measures every action once in each round, one after the other: what slows this machine down for a while slows down
  * both sides of a ratio.
  */
-export async function interleave<Name extends string>(
-  actions: Readonly<Record<Name, Action>>,
-  rounds: number,
+export async function interleave<Name extends string, Kind extends Action>(
+  actions: Readonly<Record<Name, Kind>>,
+  { rounds, seconds }: Effort,
+  measure: (action: Kind) => number | Promise<number> = wallTime,
 ): Promise<Samples<Name>> {
-  const entries = Object.entries<Action>(actions);
+  const entries = Object.entries<Kind>(actions);
   const samples = Object.fromEntries(entries.map(([name]) => [name, [] as number[]]));
+  const deadline = performance.now() + seconds * 1000;
   for (let round = 0; round < rounds; round++) {
+    if (round >= LEAST_ROUNDS && performance.now() > deadline) break;
     for (const [name, action] of entries) {
       await action.before?.();
-      samples[name]?.push(await time(action));
+      samples[name]?.push(await measure(action));
       await action.after?.();
     }
   }
   return samples as Record<Name, number[]>;
 }
 
-async function time({ run, transient }: Action, attempts = 5): Promise<number> {
-  const started = performance.now();
-  try {
-    await run();
-    return performance.now() - started;
-  } catch (thrown) {
-    if (attempts === 1 || !(thrown instanceof Error) || transient?.test(thrown.message) !== true)
-      throw thrown;
-    return await time({ run, transient }, attempts - 1);
+async function wallTime({ run, transient }: Action): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    const started = performance.now();
+    try {
+      await run();
+      return performance.now() - started;
+    } catch (thrown) {
+      const passes = thrown instanceof Error && transient?.test(thrown.message) === true;
+      if (!passes || attempt === 10) throw thrown;
+    }
   }
 }
 

@@ -1,11 +1,18 @@
 import { join } from "node:path";
-import { type Action, interleave } from "./compare.js";
+import { interleave } from "./compare.js";
+import { peakMemory } from "./memory.js";
 import { SHIM } from "./plugin.js";
-import { NODE, peakMemory, type Program, programAction, runProgram } from "./program.js";
+import {
+  NODE,
+  processorTimeOf,
+  type Program,
+  type ProgramAction,
+  programAction,
+  runProgram,
+} from "./program.js";
 import { type Findings, row, type Side } from "./row.js";
 import { type Stock, type StockGuest, virsh } from "./stock.js";
 
-const ROUNDS = 11;
 const TARGET = { one: 4, sixteen: 6 };
 
 /** Hooks as processes, from exec to exit, their secrets provided to a real libvirtd. */
@@ -29,11 +36,16 @@ export async function benchHooks(stock: Stock): Promise<Findings> {
     "post-stop, guest that nobody asked to encrypt": programAction(shim(untouched, "release", "end")),
     "sh -c true": programAction({ argv: ["/bin/sh", "-c", "true"] }),
     "shim, operation that is not handled": programAction(shim(one, "started", "begin")),
-  } as const satisfies Record<string, Action>;
-  const samples = await interleave(actions, ROUNDS);
+  } as const satisfies Record<string, ProgramAction>;
+  const wall = await interleave(actions, { rounds: 11, seconds: 40 });
+  const processor = await interleave(actions, { rounds: 5, seconds: 20 }, processorTimeOf);
 
   type Name = keyof typeof actions;
-  const side = (name: Name): Side => ({ name, milliseconds: samples[name] });
+  const side = (name: Name): Side => ({
+    name,
+    milliseconds: wall[name],
+    processorMilliseconds: processor[name],
+  });
   const ofNode = (name: Name, target?: number) => row(side(name), side("node -e 0"), target);
   return {
     rows: [
@@ -52,6 +64,7 @@ export async function benchHooks(stock: Stock): Promise<Findings> {
       ...(await peakMemory("pre-start, 1 disk", shim(one, "prepare", "begin"))),
       ...(await peakMemory("post-stop, 1 disk", shim(one, "release", "end"))),
       ...(await peakMemory("pre-start, 16 disks", shim(sixteen, "prepare", "begin"))),
+      ...(await peakMemory("post-stop, 16 disks", shim(sixteen, "release", "end"))),
     ],
   };
 }
@@ -65,7 +78,7 @@ function direct(hook: string, { name, xml }: StockGuest): Program {
   return { argv: [process.execPath, hook, "libvirt", name, "prepare", "begin", "-"], input: xml };
 }
 
-function withdrawing(guest: StockGuest): Omit<Action, "run"> {
+function withdrawing(guest: StockGuest): Pick<ProgramAction, "after"> {
   return { after: () => runProgram(shim(guest, "release", "end")) };
 }
 

@@ -1,7 +1,5 @@
-import { spawn, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { spawnSync, type SpawnSyncReturns } from "node:child_process";
 import type { Action } from "./compare.js";
-import type { Memory } from "./row.js";
 
 export interface Program {
   readonly argv: readonly [string, ...string[]];
@@ -11,70 +9,52 @@ export interface Program {
   readonly fds?: readonly number[];
 }
 
-/** What libvirtd and the shim leave of an environment. */
-const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
+/** What the shim leaves of an environment; `node -e 0` gets the same. */
+export const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 
-/** From exec to exit. @throws unless it ends with exit code 0: a failure would be quick */
-export function runProgram({ argv: [file, ...args], input = "", fds = [] }: Program): string {
-  const { status, stdout, stderr, error } = spawnSync(file, args, {
+export const NODE: Program = { argv: [process.execPath, "-e", "0"] };
+
+/** From exec to exit. Its standard output. @throws unless it ends with exit code 0: a failure would be quick */
+export function runProgram(program: Program): string {
+  return run(program).stdout;
+}
+
+/** bash's `time` knows milliseconds and counts a program's children, if the program waits for them as ours do. */
+const TIME = `TIMEFORMAT='%3U %3S'; time "$@"`;
+
+/** Milliseconds of processor time of the program and all that it starts. @throws as runProgram */
+export function processorTime({ argv, ...rest }: Program): number {
+  const { stderr } = run({ argv: ["/bin/bash", "-c", TIME, "bash", ...argv], ...rest });
+  const [, user, system] = /([\d.]+) ([\d.]+)\n$/.exec(stderr) ?? [];
+  return (Number(user) + Number(system)) * 1000;
+}
+
+function run({ argv: [file, ...args], input = "", fds = [] }: Program): SpawnSyncReturns<string> {
+  const ended = spawnSync(file, args, {
     env: ENVIRONMENT,
     input,
     stdio: ["pipe", "pipe", "pipe", ...fds],
     encoding: "utf8",
     maxBuffer: 64 * 1024 * 1024,
   });
-  if (status === 0) return stdout;
-  throw new Error(`${[file, ...args].join(" ")}: exit code ${status}: ${stderr} ${error?.message ?? ""}`);
+  if (ended.status === 0) return ended;
+  const why = ended.error?.message ?? `exit code ${ended.status}: ${ended.stderr}`;
+  throw new Error(`${[file, ...args].join(" ")}: ${why}`);
 }
 
-export function programAction(program: Program, around: Omit<Action, "run"> = {}): Action {
-  return { ...around, run: () => runProgram(program) };
+export interface ProgramAction extends Action {
+  /** What `run` runs; another one in each round where `before` makes it. */
+  readonly program: () => Program;
 }
 
-export const NODE: Program = { argv: [process.execPath, "-e", "0"] };
-
-/**
- * The largest resident set of the program and of each kind of process that it starts. The kernel keeps the high-water
- * mark while a process lives; reading it all the time misses the last moments at most.
- */
-export async function peakMemory(
-  subject: string,
-  { argv: [file, ...args], input = "" }: Program,
-): Promise<Memory[]> {
-  const child = spawn(file, args, { env: ENVIRONMENT, stdio: ["pipe", "ignore", "inherit"] });
-  child.stdin.end(input);
-  const peaks = new Map<string, number>();
-  while (child.exitCode === null && child.signalCode === null) {
-    for (const { name, peak } of processesUnder(child.pid))
-      peaks.set(name, Math.max(peaks.get(name) ?? 0, peak));
-    await new Promise(setImmediate);
-  }
-  if (child.exitCode !== 0) throw new Error(`${file} ended with exit code ${child.exitCode}`);
-  return [...peaks]
-    .filter(([, peak]) => peak > 0)
-    .map(([process, peak]) => ({ subject, process, peakMiB: peak / 1024 }))
-    .sort((a, b) => b.peakMiB - a.peakMiB);
+export function programAction(
+  program: Program | (() => Program),
+  around: Pick<Action, "before" | "after"> = {},
+): ProgramAction {
+  const current = typeof program === "function" ? program : () => program;
+  return { ...around, program: current, run: () => runProgram(current()) };
 }
 
-interface ProcessPeak {
-  readonly name: string;
-  /** KiB */
-  readonly peak: number;
-}
-
-function processesUnder(pid: number | undefined): ProcessPeak[] {
-  if (pid === undefined) return [];
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-    const name = /^Name:\s+(.*)$/m.exec(status)?.[1] ?? "";
-    const peak = Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
-    return [
-      { name, peak },
-      ...(children === "" ? [] : children.split(" ").flatMap((child) => processesUnder(Number(child)))),
-    ];
-  } catch {
-    // it has ended meanwhile
-    return [];
-  }
+export function processorTimeOf({ program }: ProgramAction): number {
+  return processorTime(program());
 }

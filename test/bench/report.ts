@@ -23,13 +23,24 @@ export function renderFindings({ rows, memory }: Findings): string {
 
 function renderRows(rows: readonly Row[]): string {
   const lines = rows.map((row) => {
-    const { subject, baseline, target, ratio, rounds, milliseconds } = row;
+    const { subject, baseline, target, ratio, rounds, processorRatio, milliseconds } = row;
     const range = `${formatRatio(ratio.min)} to ${formatRatio(ratio.max)}`;
     const times = `${digits(milliseconds.subject)} : ${digits(milliseconds.baseline)}`;
+    const processor = processorRatio === undefined ? "" : formatRatio(processorRatio.median);
     const limit = target === undefined ? "" : formatRatio(target);
-    return [subject, baseline, formatRatio(ratio.median), range, String(rounds), times, limit, verdict(row)];
+    return [
+      subject,
+      baseline,
+      formatRatio(ratio.median),
+      range,
+      String(rounds),
+      times,
+      processor,
+      limit,
+      verdict(row),
+    ];
   });
-  return table(["subject", "compared with", "median", "range", "rounds", "ms", "target", ""], lines);
+  return table(["subject", "compared with", "median", "range", "rounds", "ms", "cpu", "target", ""], lines);
 }
 
 function renderMemory(memory: readonly Memory[]): string {

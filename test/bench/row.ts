@@ -4,11 +4,16 @@ import { perRound, type Spread, spread } from "./compare.js";
 export interface Row {
   readonly subject: string;
   readonly baseline: string;
-  /** The ratio that issue and documentation promise at most. */
+  /** The ratio to keep. */
   readonly target?: number;
-  /** Over the rounds, each with the ratio of its own two times. */
+  /** Of the times from start to end, over the rounds, each with the ratio of its own two times. */
   readonly ratio: Spread;
   readonly rounds: number;
+  /**
+   * The same of processor time, all processes together, where it was measured: what runs side by side counts in full,
+   * and what other programs of this machine do hardly counts.
+   */
+  readonly processorRatio?: Spread;
   /** Medians on this machine, to give the ratio a scale. */
   readonly milliseconds: { readonly subject: number; readonly baseline: number };
 }
@@ -16,21 +21,28 @@ export interface Row {
 export interface Side {
   readonly name: string;
   readonly milliseconds: readonly number[];
+  readonly processorMilliseconds?: readonly number[];
 }
 
 export function row(subject: Side, baseline: Side, target?: number): Row {
-  const divide = (a: number, b: number) => a / b;
+  const { processorMilliseconds: processor } = subject;
+  const { processorMilliseconds: processorBaseline } = baseline;
   return {
     subject: subject.name,
     baseline: baseline.name,
     ...(target === undefined ? {} : { target }),
-    ratio: spread(perRound(subject.milliseconds, baseline.milliseconds, divide)),
+    ratio: ratios(subject.milliseconds, baseline.milliseconds),
     rounds: subject.milliseconds.length,
+    ...(processor && processorBaseline && { processorRatio: ratios(processor, processorBaseline) }),
     milliseconds: {
       subject: spread(subject.milliseconds).median,
       baseline: spread(baseline.milliseconds).median,
     },
   };
+}
+
+function ratios(subject: readonly number[], baseline: readonly number[]): Spread {
+  return spread(perRound(subject, baseline, (a, b) => a / b));
 }
 
 /** Largest resident set of a process, MiB. */

@@ -6,7 +6,7 @@ import { type Program, programAction } from "./program.js";
 import { type Findings, row, type Side } from "./row.js";
 import type { Stock } from "./stock.js";
 
-const ROUNDS = 7;
+const EFFORT = { rounds: 7, seconds: 25 };
 const TARGET = 1 / 50;
 
 /** What QEMU needs to open a volume with its passphrase and read a sector, as it does at every start of a guest. */
@@ -30,7 +30,7 @@ export async function benchUnlocking(stock: Stock): Promise<Findings> {
     "unlocking qemu-img's qcow2 image": programAction(open(QCOW2, qemuQcow2, qemuKey.fd)),
     "unlocking our qcow2 image": programAction(open(QCOW2, qcow2Volume.path, qcow2Key.fd)),
   } as const satisfies Record<string, Action>;
-  const samples = await interleave(actions, ROUNDS);
+  const samples = await interleave(actions, EFFORT);
 
   type Name = keyof typeof actions;
   const side = (name: Name): Side => ({ name: `${name} (whole process)`, milliseconds: samples[name] });

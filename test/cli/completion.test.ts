@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import type { Command } from "commander";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createProgram } from "../../src/cli/program.js";
 
@@ -38,6 +39,27 @@ describe("completion for bash", () => {
     ],
     [["luksmith", "keys", ""], ["list"]],
     [["luksmith", "protect", "status", "--n"], ["--now"]],
+    [
+      ["luksmith", "plan", ""],
+      ["--json", "post-stop", "pre-migrate", "pre-start"],
+    ],
+    [
+      ["luksmith", "plan", "--json", "pre-"],
+      ["pre-migrate", "pre-start"],
+    ],
+    [["luksmith", "plan", "pre-start", ""], ["--json"]],
+    [
+      ["luksmith", "completion", ""],
+      ["bash", "fish", "zsh"],
+    ],
+    [["luksmith", "install", "--host", ""], ["libvirt"]],
+    [
+      ["luksmith", "install", "--host", "libvirt", ""],
+      ["--dry-run", "--host"],
+    ],
+    // what these are nobody can know here
+    [["luksmith", "protect", "web1", "--disk", ""], []],
+    [["luksmith", "settings", "set", "--digest", ""], []],
   ])("%j offers %j", (line, offered) => {
     expect(complete(...line).sort()).toEqual(offered.sort());
   });
@@ -48,6 +70,38 @@ describe("completion for bash", () => {
   });
 });
 
+describe("completion for fish", () => {
+  beforeEach(() => print("fish"));
+
+  it("is made of words that fish reads as they were meant", () => {
+    const lines = script.trimEnd().split("\n").map(fishWords);
+    const described = lines.flatMap((words) => words.slice(words.indexOf("-d") + 1).slice(0, 1));
+
+    expect(lines.every((words) => words[0] === "complete" && words.includes("-n"))).toBe(true);
+    for (const { summary } of everyCommand(createProgram())) expect(described).toContain(summary);
+    expect(described).toContain("encrypt a guest's new disks");
+  });
+
+  it.each([
+    [
+      "__fish_seen_subcommand_from plan; and not __fish_seen_subcommand_from",
+      "pre-start post-stop pre-migrate",
+    ],
+    ["__fish_seen_subcommand_from completion; and not __fish_seen_subcommand_from", "bash fish zsh"],
+    ["__fish_seen_subcommand_from uninstall", "libvirt"],
+  ])("offers after %j: %s", (condition, choices) => {
+    const offers = script
+      .trimEnd()
+      .split("\n")
+      .map(fishWords)
+      .filter((words) => words.includes(choices));
+
+    expect(offers.map((words) => words[words.indexOf("-n") + 1])).toContainEqual(
+      expect.stringContaining(condition),
+    );
+  });
+});
+
 describe.each(["zsh", "fish"])("completion for %s", (shell) => {
   it("names every command and option", async () => {
     await print(shell);
@@ -55,3 +109,15 @@ describe.each(["zsh", "fish"])("completion for %s", (shell) => {
       expect(script).toContain(word);
   });
 });
+
+function everyCommand(command: Command): { readonly summary: string }[] {
+  return command.commands.flatMap((child) => [{ summary: child.summary() }, ...everyCommand(child)]);
+}
+
+/** The words of a line, by fish's rules for single quotes: in them a backslash escapes itself and the quote only. */
+function fishWords(line: string): string[] {
+  expect(line).toMatch(/^(?: *(?:[^\s'"\\$;&|<>()]+|'(?:\\[\\']|[^'\\])*'))+$/);
+  return [...line.matchAll(/'((?:\\[\\']|[^'\\])*)'|[^\s']+/g)].map(
+    ([word, inside]) => inside?.replace(/\\(.)/g, "$1") ?? word,
+  );
+}

@@ -17,6 +17,13 @@ describe("the command line", () => {
     expect(command.summary()).toMatch(/^[a-z].*[^.]$/);
   });
 
+  it.each(ALL.filter(([path]) => / (?:settings|keys)\b/.test(path)))(
+    "%s says in its help what it does",
+    (_, command) => {
+      expect(command.description()).toMatch(/^[A-Z]/);
+    },
+  );
+
   it.each([
     "status",
     "plan",

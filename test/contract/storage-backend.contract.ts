@@ -29,8 +29,11 @@ export interface StorageFixture extends Disposable {
   another(): StorageBackend;
   /** A volume that holds nothing, and whose guest would see about `size` bytes. */
   makeEmpty(name: string, size?: number): FileVolume;
-  /** Bytes that are not zero, as a guest writes them at `offset` of a volume that is not encrypted. */
-  writeData(volume: FileVolume, offset: number): void;
+  /**
+   * Bytes that are not zero, as a guest writes them at `offset` of a volume that is not encrypted, by a QEMU that heeds
+   * locks or by what does not.
+   */
+  writeData(volume: FileVolume, offset: number, locking?: "on" | "off"): void;
 }
 
 const SIZE = 8 * MIB;
@@ -207,6 +210,31 @@ export function storageBackendContract(name: string, make: () => StorageFixture)
       });
     });
 
+    describe("createEncrypted keeps QEMU", () => {
+      /** The commands that run between the look whether the volume is in use and the end of the writing. */
+      it.each(["luksFormat", "map"])("from opening the volume before %s", async (step) => {
+        const refusals: string[] = [];
+        runner.before = ({ args }) => {
+          if (args[0] !== step) return;
+          const attempt = () => fixture.writeData(volume, 0);
+          expect(attempt).toThrow(/Failed to get "write" lock/);
+          refusals.push(step);
+        };
+        await backend.createEncrypted(request);
+        expect(refusals.length).toBeGreaterThan(0);
+        expectEncrypted();
+      });
+
+      it("from nothing any more when it is done, or refused", async () => {
+        await backend.createEncrypted(request);
+        const other = fixture.makeEmpty("other.img", SIZE);
+        fixture.writeData(other, SIZE - 512);
+        expect(await codeOf(backend.createEncrypted({ ...request, volume: other }))).toBe("VOLUME_NOT_EMPTY");
+        expect(runner.held.map(({ isRunning }) => isRunning)).toEqual([false, false]);
+        fixture.writeData(other, 0);
+      });
+    });
+
     describe("createEncrypted once more", () => {
       it("succeeds and changes nothing when it was done before, even under a running guest", async () => {
         const header = await backend.createEncrypted(request);
@@ -274,12 +302,27 @@ export function storageBackendContract(name: string, make: () => StorageFixture)
         await expectRefusal("VOLUME_UNSUPPORTED", { ...request, volume: { kind: "none" } });
       });
 
-      it("a volume that gets data while the header is made", async () => {
+      it("a volume that a QEMU process writes to and shares with other writers", async () => {
+        const shared = { driver: "raw", file: { driver: "file", filename: volume.path } };
+        await whileOpen(shared, () => expectRefusal("VOLUME_BUSY"), undefined, "share-rw=on");
+      });
+
+      it("a volume that gets data while the header is made, from what heeds no lock", async () => {
         runner.before = ({ args }) => {
-          if (args[0] === "luksFormat") fixture.writeData(volume, SIZE - 512);
+          if (args[0] === "luksFormat") fixture.writeData(volume, SIZE - 512, "off");
         };
         expect(await codeOf(backend.createEncrypted(request))).toBe("VOLUME_NOT_EMPTY");
         expect(await backend.probe(volume, "read")).toMatchObject({ kind: "data" });
+        expect(filesIn(directory)).toEqual(["disk.img"]);
+      });
+
+      it("a volume whose lock is lost while it is proven empty", async () => {
+        const before = sha256(volume.path);
+        runner.before = async ({ args }) => {
+          if (args[0] === "map") for (const holder of runner.held) await holder[Symbol.asyncDispose]();
+        };
+        expect(await codeOf(backend.createEncrypted(request))).toBe("VOLUME_WRITE_FAILED");
+        expect(sha256(volume.path)).toBe(before);
         expect(filesIn(directory)).toEqual(["disk.img"]);
       });
 

@@ -156,6 +156,21 @@ describe("volumes", () => {
     expect(diskInfoOf(fixture).mapping[dev]?.volume.kind).toBe("other");
   });
 
+  it("knows whether a path of this host stays hidden, for rules about storage", () => {
+    const hidden = (fixture: string) =>
+      Object.values(diskInfoOf(fixture).mapping).flatMap(({ dev, volume }) =>
+        volume.kind === "other" && volume.pathUnknown ? [dev] : [],
+      );
+    expect(hidden("storage-volumes")).toEqual(["vda", "vdb", "sda"]);
+    expect(hidden("unencryptable")).toEqual(["vdh"]);
+    expect(hidden("network-disks")).toEqual([]);
+    expect(diskInfoOf("unencryptable").mapping["vde"]?.volume).toMatchObject({ path: "/srv/share" });
+    // what a libvirt to come may bring
+    expect(disk("<source/><target dev='vda'/>", "type='hologram'").volume).toMatchObject({
+      pathUnknown: true,
+    });
+  });
+
   it("says what else it is, with control characters made visible", () => {
     const { volume } = disk("<source protocol='rbd' name='a&#10;b'/><target dev='vda'/>", "type='network'");
     expect(volume).toEqual({ kind: "other", description: "network disk rbd/a\\u{a}b" });

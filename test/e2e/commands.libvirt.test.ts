@@ -81,7 +81,9 @@ describe("reading commands", () => {
 
   it("plan shows what each event would do, and does nothing", async () => {
     const guest = await host().guest("web1", ["raw", "qcow2"]);
-    expect((await read("plan", "plan", "pre-start", "web1")).text).toBe("nothing to do\n");
+    expect((await read("plan", "plan", "pre-start", "web1")).text).toBe(
+      "nothing to do: nobody asks for encryption of guest web1\n",
+    );
     await host().must("protect", "web1");
     const before = await state(guest);
     const { json, text } = await read("plan", "plan", "pre-start", "web1");

@@ -108,7 +108,7 @@ it("a thick volume in place of the one that was protected is formatted only when
   await host().define({ ...guest, disks: [disk] });
   const before = await hashOf(path);
   const { code, hint } = await host().refusedStart(guest);
-  expect(code).toBe("VOLUME_NOT_PROVEN_EMPTY");
+  expect(code).toBe("KEY_IN_USE");
   expect(await hashOf(path)).toBe(before);
   const [command = ""] = /luksmith protect .*/.exec(hint) ?? [];
   expect(await host().paste(command)).toMatchObject({ exitCode: 0, stderr: "" });

@@ -49,6 +49,6 @@ describe("a stop", () => {
     const guest = world.guest([]);
     await provide(world, guest);
     expect(await world.plan(stop(guest))).toEqual(["withdraw-secrets"]);
-    expect(await world.host.providedSecrets(guest.id)).toHaveLength(1);
+    expect(await world.host.providedSecrets(guest)).toHaveLength(1);
   });
 });

@@ -1,5 +1,5 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { Guest, LifecycleEvent } from "../../src/host/host-adapter.js";
 import type { Key } from "../../src/keystore/keystore.js";
@@ -137,6 +137,23 @@ describe("a reconnect to a running guest", () => {
     );
     expect(await world.handle(reconnect(asking))).toEqual(["provide-secrets"]);
     expect([...world.host.passphrases.keys()]).toEqual([vda!.uuid]);
+  });
+
+  it("touches no volume, be it of a kind that no storage backend knows, and warns of a key that it cannot have", async () => {
+    const { world, disks, guest } = await protectedGuest();
+    const warn = vi.spyOn(world.logger, "warn");
+    writeFileSync(`${world.directory}/keystore/records/${disks[1]!.uuid}.json`, "{", { mode: 0o600 });
+    const mapping = Object.values(guest.disks.mapping).map((disk) => {
+      const volume = { kind: "block", path: "/dev/vg/x", format: "raw" } as const;
+      return [disk.dev, { ...disk, volume }] as const;
+    });
+    const moved = { ...guest, disks: { ...guest.disks, mapping: Object.fromEntries(mapping) } };
+    expect(await world.handle(reconnect(moved))).toEqual(["provide-secrets"]);
+    expect([...world.host.passphrases.keys()]).toEqual([disks[0]!.uuid]);
+    expect(warn).toHaveBeenCalledExactlyOnceWith(
+      expect.any(String),
+      expect.objectContaining({ disk: "vdb" }),
+    );
   });
 
   it("has nothing to do for a guest that nobody encrypted", async () => {

@@ -137,6 +137,49 @@ describe("a timeout", () => {
   });
 });
 
+describe("a held program", () => {
+  const hold = (script: string, command: Partial<Command> = {}) =>
+    runner.hold({ tool: "flock", args: ["--no-fork", directory, "sh", "-c", script], ...command });
+  const isFree = async () =>
+    (await runner.run({ tool: "flock", args: ["-n", directory, "true"], answers: [1] })).exitCode === 0;
+
+  test("has what it should hold until it is disposed of", async () => {
+    const holder = await hold("echo held; cat >/dev/null");
+    if (holder.kind !== "held") throw new Error(holder.stderr);
+    expect(await isFree()).toBe(false);
+    expect(holder.isRunning).toBe(true);
+    await holder[Symbol.asyncDispose]();
+    expect(holder.isRunning).toBe(false);
+    await runner.run({ tool: "flock", args: [directory, "true"] });
+  });
+
+  test("is known to have ended", async () => {
+    const holder = await hold(`echo held; echo $$ >${directory}/pid; exec cat`);
+    if (holder.kind !== "held") throw new Error(holder.stderr);
+    await expect.poll(() => readFileSync(join(directory, "pid"), "utf8")).toMatch(/\n/);
+    process.kill(Number(readFileSync(join(directory, "pid"), "utf8")), "SIGKILL");
+    await expect.poll(() => holder.isRunning).toBe(false);
+    await holder[Symbol.asyncDispose]();
+  });
+
+  test("gives its answer when it ends without having anything", async () => {
+    expect(await hold("echo busy >&2; exit 1", { answers: [1] })).toEqual({
+      kind: "ended",
+      exitCode: 1,
+      stdout: "",
+      stderr: "busy\n",
+    });
+    expect((await failureOf(hold("echo busy >&2; exit 1"))).code).toBe("TOOL_FAILED");
+  });
+
+  test("is killed when it is not ready in time", async () => {
+    const { code } = await failureOf(hold(`echo $$ >${directory}/pid; exec sleep 600`, { timeout: 1000 }));
+
+    expect(code).toBe("TOOL_TIMEOUT");
+    expect(() => process.kill(Number(readFileSync(join(directory, "pid"), "utf8")), 0)).toThrow("ESRCH");
+  });
+});
+
 describe("an error", () => {
   test("never shows a live secret that the tool repeated", async () => {
     const passphrase = Secret.own(Buffer.from("correct horse battery staple"));

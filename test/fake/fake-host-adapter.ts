@@ -1,6 +1,7 @@
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type {
   ConfiguredGuest,
+  Guest,
   GuestSummary,
   HostAdapter,
   HostSecret,
@@ -32,9 +33,9 @@ export class FakeHostAdapter implements HostAdapter {
     return Promise.resolve();
   }
 
-  providedSecrets(guestId?: string): Promise<ProvidedSecret[]> {
+  providedSecrets(guest?: Pick<Guest, "id">): Promise<ProvidedSecret[]> {
     const all = [...this.#provided.values()];
-    return Promise.resolve(guestId === undefined ? all : all.filter((secret) => secret.guestId === guestId));
+    return Promise.resolve(guest === undefined ? all : all.filter((secret) => secret.guestId === guest.id));
   }
 
   withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void> {

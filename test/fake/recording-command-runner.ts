@@ -3,11 +3,14 @@ import {
   type CommandResult,
   type CommandRunner,
   ExecaCommandRunner,
+  type HeldProcess,
 } from "../../src/exec/command-runner.js";
 
 /** Writes down every command and then runs it for real, or does what `before` does in the moment before it. */
 export class RecordingCommandRunner implements CommandRunner {
   readonly commands: Command[] = [];
+  /** What was started to be held, also after its end. */
+  readonly held: HeldProcess[] = [];
   /** May change the world before a command runs: a race, made certain. */
   before: (command: Command) => void | Promise<void> = () => undefined;
 
@@ -17,6 +20,14 @@ export class RecordingCommandRunner implements CommandRunner {
     this.commands.push(command);
     await this.before(command);
     return await this.inner.run(command);
+  }
+
+  async hold(command: Command): ReturnType<CommandRunner["hold"]> {
+    this.commands.push(command);
+    await this.before(command);
+    const holder = await this.inner.hold(command);
+    if (holder.kind === "held") this.held.push(holder);
+    return holder;
   }
 
   /** The commands as a person would type them. */

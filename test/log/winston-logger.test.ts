@@ -10,7 +10,8 @@ import { redactDeep } from "../../src/log/redaction.js";
 import { WinstonLogger } from "../../src/log/winston-logger.js";
 import { Secret } from "../../src/secret/secret.js";
 
-const noRunner: CommandRunner = { run: () => Promise.reject(new Error("no program may be started here")) };
+const refuse = () => Promise.reject(new Error("no program may be started here"));
+const noRunner: CommandRunner = { run: refuse, hold: refuse };
 const SECRET_TEXT = "correct horse battery staple";
 
 let dir: string;

@@ -3,7 +3,7 @@ import type { LuksHeader } from "../../src/encryption/luks-header.js";
 import type { KeyRecord } from "../../src/generated/key-record.js";
 import type { Guest } from "../../src/host/host-adapter.js";
 import { type KeyUuid, parseKeyUuid } from "../../src/keystore/key-uuid.js";
-import type { AnnotatedDisk, PlainDisk } from "../../src/plan/facts.js";
+import type { AnnotatedDisk, KeyFact, PlainDisk } from "../../src/plan/facts.js";
 import type { EncryptionRequest } from "../../src/request/ask.js";
 
 export const NOW = new Date("2026-01-02T03:04:05Z");
@@ -107,6 +107,9 @@ export function unknown(
   };
 }
 
-export function plain(dev: string, key?: PlainDisk["key"]): PlainDisk {
-  return { kind: "plain", disk: disk(dev), key, overlaid: undefined };
+/** @param key under the UUID of the header that its volume has, in the image format that it really has */
+export function plain(dev: string, key?: KeyFact, format: "raw" | "qcow2" = "raw"): PlainDisk {
+  const volume = { kind: "file", path: `/srv/vm/${dev}.img`, format } as const;
+  const luks = key && { volume, uuid: uuid(1), key };
+  return { kind: "plain", disk: disk(dev), luks, overlaid: undefined };
 }

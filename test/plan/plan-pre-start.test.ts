@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type { KeyRecord } from "../../src/generated/key-record.js";
 import type { AnnotatedDisk, DiskFacts } from "../../src/plan/facts.js";
 import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import { planProvide, planReconnect } from "../../src/plan/plan-provide.js";
@@ -12,6 +13,20 @@ const GUEST = guestWith();
 function planFor(...facts: DiskFacts[]): Plan {
   return planPreStart(GUEST, facts, NOW);
 }
+
+/** A disk that names a key of the record, where the key was made for something else. */
+function recordedFor(
+  other: Partial<KeyRecord>,
+  probe: AnnotatedDisk["probe"],
+  state: KeyRecord["state"] = "pending",
+): AnnotatedDisk {
+  const key = { kind: "found", keystore: "local", record: { ...record(1, "vda", state), ...other } } as const;
+  return { ...known("vda", 1, state, probe), key };
+}
+
+const ELSEWHERE = { volume: "/srv/old.img" };
+const CLONED = { guest: { id: "99999999-2222-4333-8444-555555555555", name: "c1" } };
+const DOWN = new LuksmithError("KEYSTORE_UNAVAILABLE", { what: "keystore local does not answer" });
 
 function refusal(...facts: DiskFacts[]): LuksmithError {
   try {
@@ -66,21 +81,6 @@ describe("what a start does", () => {
     expect(refusal(known("vda", 1, "pending", another)).code).toBe("LUKS_HEADER_INVALID");
   });
 
-  it("takes another volume in place of the one that was protected only with the proof of its allocation map", () => {
-    const moved = (probe: AnnotatedDisk["probe"]) => {
-      const fact = known("vda", 1, "pending", probe);
-      return {
-        ...fact,
-        key: { ...fact.key, record: { ...record(1, "vda", "pending"), volume: "/srv/old.img" } },
-      } as const;
-    };
-    const { stages } = planFor(moved({ kind: "empty" }));
-    expect(stages.flat().find(({ kind }) => kind === "activate-key")).toMatchObject({
-      record: { volume: "/srv/vm/vda.img" },
-    });
-    expect(refusal(moved({ kind: "allocated" })).code).toBe("VOLUME_NOT_PROVEN_EMPTY");
-  });
-
   it("lets the format step read a thick volume that is pending", () => {
     const plan = planFor(known("vda", 1, "pending", { kind: "allocated" }));
     expect(plan.stages.flat().map((step) => step.kind)).toContain("format");
@@ -98,6 +98,40 @@ describe("what a start does", () => {
 
   it("never touches an encryption block that nobody asked for and no keystore knows", () => {
     expect(planFor(unknown("vda", 9, undefined, undefined)).stages).toEqual([]);
+  });
+});
+
+describe("a pending key", () => {
+  const torn = { kind: "bad-luks", reason: "torn", claimedUuid: uuid(1) } as const;
+  const kinds = (plan: Plan) => plan.stages.flat().map(({ kind }) => kind);
+
+  it.each([
+    ["another guest", CLONED, "virsh edit"],
+    ["another volume", ELSEWHERE, "luksmith protect web1 --disk vda --now"],
+  ])("of %s formats nothing here, be it empty, thick or a torn header of its own", (_, other, hint) => {
+    for (const probe of [{ kind: "empty" }, { kind: "allocated" }, torn] as const) {
+      const error = refusal(recordedFor(other, probe));
+      expect(error.code).toBe("KEY_IN_USE");
+      expect(error.hint).toContain(hint);
+    }
+  });
+
+  it("follows a disk that was given another device name", () => {
+    expect(kinds(planFor(recordedFor({ disk: "sdb" }, { kind: "empty" })))).toContain("format");
+  });
+
+  it("of a volume that was moved with its header goes on, and its record stays what it is", () => {
+    const { stages } = planFor(recordedFor(ELSEWHERE, luks(1)));
+    const activate = stages.flat().find((step) => step.kind === "activate-key");
+    expect(activate?.record.volume).toBe(ELSEWHERE.volume);
+  });
+
+  it("of another guest, whose volume has its header, is used without a format", () => {
+    expect(kinds(planFor(recordedFor(CLONED, luks(1))))).toEqual(["activate-key", "provide-secrets"]);
+  });
+
+  it("says nothing about an active one: a guest that was defined anew starts", () => {
+    expect(kinds(planFor(recordedFor(CLONED, luks(1), "active")))).toEqual(["provide-secrets"]);
   });
 });
 
@@ -184,6 +218,31 @@ describe("what a start refuses", () => {
     expect(refusal({ ...plain("vda"), overlaid }).code).toBe("OVERLAY_NOT_ENCRYPTED");
   });
 
+  it("a plain disk whose image format is wrong as well, with what to correct first", () => {
+    const key = { kind: "found", keystore: "local", record: record(1, "vda", "active") } as const;
+    const { code, hint } = refusal(plain("vda", key, "qcow2"));
+    expect(code).toBe("ENCRYPTION_BLOCK_LOST");
+    expect(hint).toContain("type='qcow2'");
+  });
+
+  it("a plain disk with a LUKS header, or over an encrypted volume, while nobody can tell whose it is", () => {
+    const unavailable = { kind: "unavailable", error: DOWN } as const;
+    for (const fact of [plain("vda", unavailable), { ...plain("vda"), overlaid: unavailable }]) {
+      const error = refusal(fact);
+      expect(error.code).toBe("KEYSTORE_UNAVAILABLE");
+      expect(error.message).toContain("disk vda");
+    }
+  });
+
+  it.each(["active", "pending"] as const)("two disks with one %s key, whoever asks", (state) => {
+    const twins = ["vda", "vdb"].map((dev) => known(dev, 1, state, luks(1)));
+    expect(refusal(...twins).code).toBe("GUEST_CONFIG_INVALID");
+  });
+
+  it("nothing for two foreign disks with one secret", () => {
+    expect(planFor(...["vda", "vdb"].map((dev) => unknown(dev, 9, undefined, undefined))).stages).toEqual([]);
+  });
+
   it("nothing for a plain disk that the guest itself has encrypted", () => {
     expect(planFor(plain("vda", { kind: "unknown" })).stages).toEqual([]);
   });
@@ -210,13 +269,25 @@ describe("a guest that ran before", () => {
     );
   });
 
-  it("that is running gets every passphrase that can be found, whatever else is wrong", () => {
-    const down = new LuksmithError("KEYSTORE_UNAVAILABLE", { what: "down" });
-    const plan = planReconnect([
-      known("vda", 1, "active", { kind: "absent" }),
-      { ...known("vdb", 2, "active", luks(2)), key: { kind: "unavailable", error: down } },
-      plain("vdc"),
-    ]);
-    expect(plan.stages).toEqual([[{ kind: "provide-secrets", secrets: [{ disk: "vda", uuid: uuid(1) }] }]]);
+  it("gets its passphrases from a keystore that was restored as it was before the first start", () => {
+    const plan = planProvide(GUEST, [known("vda", 1, "pending", luks(1))], NOW);
+    expect(plan.stages.flat().map((step) => step.kind)).toEqual(["activate-key", "provide-secrets"]);
+  });
+
+  it("is never given a disk whose header is torn", () => {
+    const torn = { kind: "bad-luks", reason: "torn", claimedUuid: uuid(1) } as const;
+    expect(() => planProvide(GUEST, [known("vda", 1, "pending", torn)], NOW)).toThrow(
+      expect.objectContaining({ code: "VOLUME_NOT_FORMATTED" }) as Error,
+    );
+  });
+
+  it("that is running gets each passphrase once", () => {
+    const keys = [
+      { disk: "vda", uuid: uuid(1) },
+      { disk: "vdb", uuid: uuid(1) },
+    ];
+    const [[step] = []] = planReconnect(keys).stages;
+    expect(step).toMatchObject({ kind: "provide-secrets", secrets: [{ uuid: uuid(1) }] });
+    expect(planReconnect([]).stages).toEqual([]);
   });
 });

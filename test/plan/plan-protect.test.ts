@@ -75,6 +75,38 @@ describe("protect", () => {
     ]);
   });
 
+  describe.each<[string, Partial<KeyRecord>]>([
+    ["another guest", { guest: { id: "99999999-2222-4333-8444-555555555555", name: "c1" } }],
+    ["another volume", { volume: "/srv/old.img" }],
+  ])("with a pending key of %s", (whose, other) => {
+    const pending = { ...record(1, "vda", "pending"), ...other };
+    const disk = facts("vda", { kind: "empty" }, { annotated: 1, known: pending });
+    const isGuests = whose === "another volume";
+
+    it("does not promise a format that the start would refuse", () => {
+      expect(() => kinds(disk)).toThrow(code("KEY_IN_USE"));
+    });
+
+    it(`${isGuests ? "formats the volume" : "formats nothing"} when the administrator says now`, () => {
+      if (isGuests) expect(kindsNow(disk)).toEqual(["format", "activate-key"]);
+      else expect(() => kindsNow(disk)).toThrow(code("KEY_IN_USE"));
+    });
+
+    it("needs no format where the header is there", () => {
+      const formatted = facts("vda", luks(1), { annotated: 1, known: pending });
+      expect(kindsNow(formatted)).toEqual(isGuests ? ["format", "activate-key"] : []);
+    });
+  });
+
+  it("refuses two disks with one key, also when the other one is not protected now", () => {
+    const known = record(1, "vda", "pending");
+    const twins = ["vda", "vdb"].map((dev) => facts(dev, luks(1), { known }));
+    expect(() => kinds(...twins)).toThrow(code("GUEST_CONFIG_INVALID"));
+    const guest = guestWith(disk("vda", 1), disk("vdb", 1));
+    const chosen = facts("vda", luks(1), { annotated: 1, known });
+    expect(() => planProtect(guest, [chosen], options("now"))).toThrow(code("GUEST_CONFIG_INVALID"));
+  });
+
   it("puts back the block that an encrypted disk has lost", () => {
     const plan = planProtect(
       GUEST,
@@ -148,10 +180,23 @@ describe("before any I/O", () => {
     expect(() => refuseUnannotated(guest, new Map([["vda", request("vda")]]))).not.toThrow();
   });
 
-  it("refuses two disks with one key", () => {
-    const requests = new Map(["vda", "vdb"].map((dev) => [dev, request(dev)]));
-    expect(() => refuseUnannotated(guestWith(disk("vda", 1), disk("vdb", 1)), requests)).toThrow(
-      code("GUEST_CONFIG_INVALID"),
+  it("sends a disk that became a snapshot's file to where the merge is explained, not to protect", () => {
+    const overlay = disk("vda", undefined, { backingSecretUuids: [uuid(1)] });
+    expect(() => refuseUnannotated(guestWith(overlay), new Map([["vda", request("vda")]]))).toThrow(
+      expect.objectContaining({
+        code: "DISK_NOT_ENCRYPTED",
+        hint: expect.stringContaining("docs/libvirt.md, after an external snapshot") as string,
+      }) as Error,
     );
   });
+
+  it.each([["vda"], ["vdb"], ["vda", "vdb"]])(
+    "refuses two disks with one key, asked for by %s",
+    (...devs) => {
+      const requests = new Map(devs.map((dev) => [dev, request(dev)]));
+      expect(() => refuseUnannotated(guestWith(disk("vda", 1), disk("vdb", 1)), requests)).toThrow(
+        code("GUEST_CONFIG_INVALID"),
+      );
+    },
+  );
 });

@@ -208,10 +208,70 @@ describe("the operator's rules", () => {
 
   it("reach by their path also disks that no storage backend encrypts", () => {
     const guest = guestFromDomainXml(domainXml("unencryptable"));
-    expect(devs(guest, [{ name: "kiosk", storage: "/srv/vm/kiosk*" }])).toEqual(["vda"]);
+    expect(devs(guest, [{ name: "kiosk", storage: "/srv/vm/kiosk*" }])).toContain("vda");
     expect(devs(guest, [{ name: "everything", storage: "*" }])).toHaveLength(6);
   });
+
+  it.each([
+    "//srv/vm/a.img",
+    "/srv//vm/a.img",
+    "/srv/./vm/a.img",
+    "/srv/x/../vm/a.img",
+    "/tmp/../srv/vm/a.img",
+    "/./srv/vm/../vm/a.img",
+  ])("see through the spelling of a path: %s", (path) => {
+    expect(devs(guestWith("", file(path)), [{ name: "vm", storage: "/srv/vm/*" }])).toEqual(["vda"]);
+  });
+
+  it("match a path as it is written as well", () => {
+    const guest = guestWith("", file("/srv//vm/a.img"));
+    expect(devs(guest, [{ name: "as-written", storage: "/srv//vm/*" }])).toEqual(["vda"]);
+  });
+
+  it("do not take a disk for scratch whose path only begins as if it were", () => {
+    const guest = guestWith("", file("/scratch/../srv/vm/a.img"));
+    const rules = [{ name: "scratch", storage: "/scratch/*", encrypt: false }, { name: "all" }];
+    expect(devs(guest, rules)).toEqual(["vda"]);
+    expect(devs(guestWith("", file("/scratch//a.img")), rules)).toEqual([]);
+  });
 });
+
+describe("a volume whose path the configuration does not tell", () => {
+  const pooled = guestFromDomainXml(domainXml("storage-volumes"));
+
+  it("counts for every rule that asks for encryption by storage, and the rule says so", () => {
+    const requests = resolve(pooled, [{ name: "vm", storage: "/srv/vm/*" }]);
+    expect([...requests.keys()]).toEqual(["vda", "vdb"]);
+    expect(requests.get("vda")?.askedBy).toEqual([
+      "rule vm (the volume's path cannot be known, so the rule's storage pattern counts as matching)",
+    ]);
+  });
+
+  it("counts for no rule against encryption, unless that names the pool", () => {
+    const vm = { name: "vm", storage: "/srv/vm/*" };
+    expect(devs(pooled, [{ name: "no", storage: "/scratch/*", encrypt: false }, vm])).toEqual(["vda", "vdb"]);
+    const pool = { name: "pool", storage: "storage volume default/*", encrypt: false };
+    expect(devs(pooled, [pool, vm])).toEqual(["vdb"]);
+  });
+
+  it("still is of a guest that the rule must match", () => {
+    expect(devs(pooled, [{ name: "other", guest: "web*", storage: "/srv/vm/*" }])).toEqual([]);
+  });
+
+  it("may be handed over as a file descriptor, whatever its path says", () => {
+    const guest = guestFromDomainXml(domainXml("unencryptable"));
+    expect(devs(guest, [{ name: "elsewhere", storage: "/mnt/*" }])).toEqual(["vdh"]);
+  });
+
+  it("is none that lies on the network", () => {
+    const guest = guestFromDomainXml(domainXml("network-disks"));
+    expect(devs(guest, [{ name: "vm", storage: "/srv/vm/*" }])).toEqual([]);
+  });
+});
+
+function file(path: string): string {
+  return `<disk type='file'><source file='${path}'/><target dev='vda'/></disk>`;
+}
 
 function resolve(guest: Guest, rules: readonly Rule[] = []) {
   const effective = rules.map((rule) => ({ encrypt: true, ...rule }));

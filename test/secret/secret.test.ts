@@ -74,7 +74,6 @@ describe("a secret", () => {
 
   test.each<[string, (secret: Secret) => unknown]>([
     ["use", (s) => s.use((bytes) => bytes.length)],
-    ["clone", (s) => s.clone()],
     ["equals", (s) => s.equals(s)],
     ["equals of another", (s) => secretOf(TEXT).equals(s)],
   ])("refuses %s after it was disposed of, so that nobody locks a disk with zeros", (_, act) => {
@@ -89,15 +88,6 @@ describe("a secret", () => {
     secret.dispose();
 
     expect(() => secret.dispose()).not.toThrow();
-  });
-
-  test("has a clone that outlives it", () => {
-    const secret = secretOf(TEXT);
-    const clone = secret.clone();
-    open.push(clone);
-    secret.dispose();
-
-    expect(textOf(clone)).toBe(TEXT);
   });
 
   test("equals another with the same bytes only", () => {

@@ -64,6 +64,17 @@ describe("VolumeLocks", () => {
     expect(await result).toBe("done");
   });
 
+  it("outlasts its work in a child that inherited it", async () => {
+    const child = await locks().hold("one volume", (fd) => {
+      const stdio: ("pipe" | number)[] = ["pipe", "pipe", "pipe", fd];
+      return Promise.resolve(spawn("cat", { stdio }));
+    });
+    expect(await codeOf(locks(0).hold("one volume", () => Promise.resolve()))).toBe("LOCK_TIMEOUT");
+    const result = locks().hold("one volume", () => Promise.resolve("done"));
+    child.stdin?.end();
+    expect(await result).toBe("done");
+  });
+
   it("asks flock for the lock on a descriptor that it was given", async () => {
     await locks(7).hold("one volume", () => Promise.resolve());
     expect(runner.lines).toEqual(["flock -x -w 7 -E 75 3"]);

@@ -42,8 +42,9 @@ export class Workshop implements StorageFixture {
     return makeImage({ kind: "file", path: join(this.directory, name), format: this.format }, size, options);
   }
 
-  writeData(volume: FileVolume, offset: number): void {
-    qemuIo(plainNode(volume), [`write -P 0x5a ${offset} 512`]);
+  writeData({ path, format }: FileVolume, offset: number, locking: "on" | "off" = "on"): void {
+    const node = { driver: format, file: { driver: "file", filename: path, locking } };
+    qemuIo(node, [`write -P 0x5a ${offset} 512`]);
   }
 
   [Symbol.dispose](): void {
@@ -97,7 +98,12 @@ export function checkByQemu(node: QemuNode, passphrase: Secret): void {
 }
 
 /** Does `work` while a guest, which does not run yet, has the image as its disk. */
-export async function whileOpen<T>(node: QemuNode, work: () => Promise<T>, passphrase?: Secret): Promise<T> {
+export async function whileOpen<T>(
+  node: QemuNode,
+  work: () => Promise<T>,
+  passphrase?: Secret,
+  sharing: "share-rw=on" | "share-rw=off" = "share-rw=off",
+): Promise<T> {
   const directory = mkdtempSync("/dev/shm/luksmith-test-");
   const pidFile = join(directory, "pid");
   withKey(passphrase, (key) =>
@@ -108,7 +114,7 @@ export async function whileOpen<T>(node: QemuNode, work: () => Promise<T>, passp
         "-blockdev",
         JSON.stringify({ ...node, "node-name": "disk" }),
         "-device",
-        "virtio-blk-pci,drive=disk",
+        `virtio-blk-pci,drive=disk,${sharing}`,
       ],
       ...["-pidfile", pidFile, "-daemonize"],
     ]),

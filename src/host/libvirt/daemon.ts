@@ -13,19 +13,47 @@ export function reloadCommand(root: string): string {
 }
 
 /**
- * Whether the QEMU daemon has run since before `time` (milliseconds since 1970), and so may know of no hook that came
- * then: whether it has reloaded since, nobody can see. A daemon that does not run has nothing to notice.
+ * Does what `reloadCommand` says; `systemctl reload` sends the same signal. Returns the daemon's name, or undefined if
+ * it does not run (then it will find the hooks when it starts) or cannot be found.
  */
-export function daemonIsOlderThan(time: number, root: string): boolean {
+export function reloadDaemon(root: string): string | undefined {
+  // process numbers of another root mean other processes
+  if (root !== "/") return undefined;
+  const daemon = daemonOf(root);
+  try {
+    const pid = readFileSync(join(root, `run/${daemon}.pid`), "utf8").trim();
+    // the number of a daemon that is gone may be somebody else's by now
+    if (readFileSync(join(root, `proc/${pid}/comm`), "utf8").trim() !== daemon) return undefined;
+    process.kill(Number(pid), "SIGHUP");
+    return daemon;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Whether the QEMU daemon has only just been started. It starts the guests that are marked for autostart before it
+ * answers any client, so that their hooks must not wait for it.
+ */
+export function daemonIsStarting(root: string): boolean {
+  const start = daemonStart(root);
+  return start !== undefined && Date.now() - start < STARTING;
+}
+
+/** Milliseconds that a daemon with many guests may take until it answers. */
+const STARTING = 120_000;
+
+/** When the daemon was started, in milliseconds since 1970; undefined if it does not run. */
+function daemonStart(root: string): number | undefined {
   const read = (path: string) => readFileSync(join(root, path), "utf8");
   try {
     const stat = read(`proc/${read(`run/${daemonOf(root)}.pid`).trim()}/stat`);
     // proc_pid_stat(5): field 22 is the start in ticks of 10 ms since boot; the name before may hold anything
     const ticks = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
     const boot = Number(/^btime (\d+)$/m.exec(read("proc/stat"))?.[1]);
-    return boot * 1000 + ticks * 10 < time;
+    return boot * 1000 + ticks * 10;
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -6,7 +6,7 @@ import { makeDirectory, removeFile, replaceFile } from "../../fs/atomic-file.js"
 import { systemErrorOf } from "../../fs/system-error.js";
 import { loadManifest, PLUGIN_ROOT } from "../../manifest/load.js";
 import type { InstallResult, Registration } from "../host-adapter.js";
-import { daemonIsOlderThan, reloadCommand } from "./daemon.js";
+import { reloadCommand, reloadDaemon } from "./daemon.js";
 import { isShim, madeDirectoriesOf, renderShim } from "./shim-script.js";
 
 /** Where libvirt is and what its hook starts. */
@@ -24,8 +24,6 @@ const MODE = 0o755;
 interface Installed {
   readonly script: string;
   readonly executable: boolean;
-  /** When it came to its place, in milliseconds since 1970. */
-  readonly since: number;
 }
 
 /** Our file among libvirt's qemu hooks; a hook called `qemu` and other files in `qemu.d` are none of our business. */
@@ -45,8 +43,7 @@ export class HookShim {
     const path = this.#path;
     const found = await this.#find();
     if (found === "absent" || found === "foreign") return { kind: found, path };
-    if (!this.#isCurrent(found)) return { kind: "outdated", path };
-    return { kind: "registered", path, reload: this.#reloadFor(found) };
+    return { kind: this.#isCurrent(found) ? "registered" : "outdated", path };
   }
 
   /** @throws HOOK_FOREIGN, HOOK_NOT_INSTALLED: then everything is as it was */
@@ -55,10 +52,15 @@ export class HookShim {
     const found = await this.#find();
     if (found === "foreign") throw this.#foreign();
     if (found !== "absent" && this.#isCurrent(found))
-      return { path, change: "unchanged", restart: this.#reloadFor(found) };
+      return { path, change: "unchanged", restart: undefined };
     const restart = found === "absent" || !found.executable ? reloadCommand(this.places.root) : undefined;
-    if (mode === "apply") this.#write(found);
-    return { path, change: found === "absent" ? "installed" : "updated", restart };
+    const change = found === "absent" ? "installed" : "updated";
+    if (mode === "dry-run") return { path, change, restart };
+    this.#write(found);
+    const reloaded = restart === undefined ? undefined : reloadDaemon(this.places.root);
+    return reloaded === undefined
+      ? { path, change, restart }
+      : { path, change, restart: undefined, reloaded };
   }
 
   /** Takes the file and the directories made for it away. @throws HOOK_FOREIGN, NOT_PERMITTED */
@@ -77,18 +79,11 @@ export class HookShim {
       const stat = await lstat(this.#path);
       if (!stat.isFile()) return "foreign";
       const script = await readFile(this.#path, "utf8");
-      return isShim(script)
-        ? { script, executable: (stat.mode & 0o777) === MODE, since: stat.ctimeMs }
-        : "foreign";
+      return isShim(script) ? { script, executable: (stat.mode & 0o777) === MODE } : "foreign";
     } catch (thrown) {
       if (errnoOf(thrown) === "ENOENT") return "absent";
       throw thrown;
     }
-  }
-
-  #reloadFor({ since }: Installed): string | undefined {
-    const { root } = this.places;
-    return daemonIsOlderThan(since, root) ? reloadCommand(root) : undefined;
   }
 
   #isCurrent({ script, executable }: Installed): boolean {

@@ -1,3 +1,4 @@
+import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { KeyUuid } from "../../keystore/key-uuid.js";
 import type { EffectiveSettings } from "../../settings/settings.js";
@@ -15,6 +16,7 @@ import type {
   ProvidedSecret,
   Registration,
 } from "../host-adapter.js";
+import { Autostart } from "./autostart.js";
 import { parseEvent } from "./events.js";
 import type { LibvirtGuests } from "./guests.js";
 import { HookShim, type ShimPlaces } from "./hook-shim.js";
@@ -26,29 +28,33 @@ import { Virsh } from "./virsh.js";
 export class LibvirtHostAdapter implements HostAdapter {
   readonly type = "libvirt";
   readonly #virsh: Virsh;
-  readonly #secrets: LibvirtSecrets;
   readonly #shim: HookShim;
+  readonly #autostart: Autostart;
 
   constructor(settings: Pick<EffectiveSettings, "libvirtUri">, runner: CommandRunner, places?: ShimPlaces) {
     this.#virsh = new Virsh(settings.libvirtUri, runner);
-    this.#secrets = new LibvirtSecrets(this.#virsh);
     this.#shim = new HookShim(places);
+    this.#autostart = new Autostart(settings.libvirtUri);
   }
 
   parseEvent(input: HookInput): LifecycleEvent {
     return parseEvent(input);
   }
 
-  provideSecrets(guest: Pick<Guest, "id" | "name">, secrets: readonly HostSecret[]): Promise<void> {
-    return this.#secrets.provide(guest, secrets);
+  async provideSecrets(guest: Pick<Guest, "id" | "name">, secrets: readonly HostSecret[]): Promise<void> {
+    try {
+      await this.#secrets(guest).provide(guest, secrets);
+    } catch (thrown) {
+      throw this.#autostart.retryLater(guest, thrown) ?? thrown;
+    }
   }
 
-  providedSecrets(guestId?: string): Promise<ProvidedSecret[]> {
-    return this.#secrets.provided(guestId);
+  providedSecrets(guest?: Pick<Guest, "id" | "name">): Promise<ProvidedSecret[]> {
+    return this.#secrets(guest).provided(guest?.id);
   }
 
   withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void> {
-    return this.#secrets.withdraw(uuids);
+    return this.#secrets().withdraw(uuids);
   }
 
   async listGuests(): Promise<GuestSummary[]> {
@@ -75,12 +81,20 @@ export class LibvirtHostAdapter implements HostAdapter {
     return this.#shim.registration();
   }
 
-  install(mode: "apply" | "dry-run"): Promise<InstallResult> {
-    return this.#shim.install(mode);
+  async install(mode: "apply" | "dry-run"): Promise<InstallResult> {
+    const result = await this.#shim.install(mode);
+    // libvirtd answers in the order in which it is spoken to: when this is answered, it has looked
+    if (result.reloaded !== undefined) await this.#virsh.run(["uri"]).catch(ignoreUnavailable);
+    return result;
   }
 
   uninstall(mode: "apply" | "dry-run"): Promise<InstallResult> {
     return this.#shim.uninstall(mode);
+  }
+
+  #secrets(guest?: Pick<Guest, "name">): LibvirtSecrets {
+    const patience = guest && this.#autostart.patience(guest);
+    return new LibvirtSecrets(patience === undefined ? this.#virsh : this.#virsh.waiting(patience));
   }
 
   /** Loaded when it is asked for: no hook asks, and its XML library takes nearly as long as starting Node. */
@@ -88,4 +102,8 @@ export class LibvirtHostAdapter implements HostAdapter {
     const { LibvirtGuests } = await import("./guests.js");
     return new LibvirtGuests(this.#virsh);
   }
+}
+
+function ignoreUnavailable(thrown: unknown): void {
+  if (!(thrown instanceof LuksmithError)) throw thrown;
 }

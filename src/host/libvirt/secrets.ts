@@ -57,7 +57,8 @@ export class LibvirtSecrets {
       const set = await this.virsh.run(...values);
       if (set.errors.length > 0) throw secretsFailed(task, set);
     } catch (thrown) {
-      await this.#tryWithdraw(wanted.map(({ uuid }) => uuid));
+      // a libvirtd that does not answer would not answer to this either; post-stop follows when it does
+      if (!isUnavailable(thrown)) await this.#tryWithdraw(wanted.map(({ uuid }) => uuid));
       throw thrown;
     }
   }
@@ -93,6 +94,10 @@ export class LibvirtSecrets {
       if (!(thrown instanceof LuksmithError)) throw thrown;
     }
   }
+}
+
+function isUnavailable(thrown: unknown): boolean {
+  return thrown instanceof LuksmithError && thrown.code === "HOST_UNAVAILABLE";
 }
 
 /** What gives `wanted` their values, now that `host` has these secrets; undefined if one of them could not be defined. */

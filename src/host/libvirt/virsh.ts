@@ -28,7 +28,13 @@ export class Virsh {
   constructor(
     private readonly uri: string,
     private readonly runner: CommandRunner,
+    private readonly timeout = TIMEOUT,
   ) {}
+
+  /** The same with another patience, in milliseconds. */
+  waiting(timeout: number): Virsh {
+    return new Virsh(this.uri, this.runner, timeout);
+  }
 
   /**
    * Runs all of `commands` in one process (starting virsh costs more than 16 secrets). virsh does not stop at a
@@ -49,10 +55,10 @@ export class Virsh {
     try {
       // 1 is an answer: `errors` says more than one exit code for several commands
       const args = ["-q", "-c", this.uri, script];
-      return await this.runner.run({ tool: "virsh", args, fds, answers: [1], timeout: TIMEOUT });
+      return await this.runner.run({ tool: "virsh", args, fds, answers: [1], timeout: this.timeout });
     } catch (thrown) {
       if (thrown instanceof LuksmithError && thrown.code === "TOOL_TIMEOUT") {
-        throw this.#unavailable(`it did not answer within ${TIMEOUT / 1000} s`, thrown);
+        throw this.#unavailable(`it did not answer within ${this.timeout / 1000} s`, thrown);
       }
       throw thrown;
     }

@@ -137,12 +137,23 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     return made;
   }
 
-  /** One record tells: they all are under one master key. A damaged one tells nothing, and hinders nothing here. */
+  /**
+   * One record tells, since they all are under one master key: the first that is not damaged.
+   * @throws KEY_CORRUPT if there are records and none can tell
+   */
   #someRecordIsUnderAnother(masterKey: Secret): boolean {
-    const [uuid] = this.#records.uuids();
-    const bytes = uuid && this.#records.read(uuid);
-    const parsed = uuid && bytes && parse(bytes, uuid);
-    return parsed?.kind === "key" && parsed.stored.masterKey !== masterKeyIdOf(masterKey);
+    let damage: LuksmithError | undefined;
+    for (const uuid of this.#records.uuids()) {
+      try {
+        const stored = this.#read(uuid);
+        if (stored !== undefined) return stored.masterKey !== masterKeyIdOf(masterKey);
+      } catch (thrown) {
+        if (!(thrown instanceof LuksmithError) || thrown.code !== "KEY_CORRUPT") throw thrown;
+        damage ??= thrown;
+      }
+    }
+    if (damage !== undefined) throw damage;
+    return false;
   }
 
   #corrupt(uuid: KeyUuid, why: string): LuksmithError {

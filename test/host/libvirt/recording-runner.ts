@@ -22,6 +22,10 @@ export class RecordingRunner implements CommandRunner {
     return this.commands.map(({ args }) => args.at(-1)!);
   }
 
+  hold(command: Command): Promise<never> {
+    return Promise.reject(new Error(`unexpected command: ${command.args.join(" ")}`));
+  }
+
   run(command: Command): Promise<CommandResult> {
     const files = (command.fds ?? []).map((fd) => readFileSync(`/proc/self/fd/${fd}`, "utf8"));
     this.commands.push({ ...command, files });

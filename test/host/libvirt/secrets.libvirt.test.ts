@@ -49,9 +49,9 @@ describe("host secrets of a real libvirtd", () => {
     const secrets = secretsFor("vda", "sdb");
     await adapter.provideSecrets(guest, secrets);
     const provided = secrets.map(({ uuid, disk }) => ({ uuid, guestId: guest.id, disk }));
-    expect(await adapter.providedSecrets(guest.id)).toEqual(expect.arrayContaining(provided));
+    expect(await adapter.providedSecrets(guest)).toEqual(expect.arrayContaining(provided));
     expect(await adapter.providedSecrets()).toHaveLength(2);
-    expect(await adapter.providedSecrets(newKeyUuid())).toEqual([]);
+    expect(await adapter.providedSecrets({ ...guest, id: newKeyUuid() })).toEqual([]);
     await adapter.withdrawSecrets(uuidsOf(secrets));
     expect(await host.secretsLeft()).toEqual([]);
   });
@@ -70,7 +70,7 @@ describe("host secrets of a real libvirtd", () => {
     const disks = Array.from({ length: 16 }, (_, index) => `sd${String.fromCharCode(97 + index)}`);
     const secrets = secretsFor(...disks);
     await adapter.provideSecrets(guest, secrets);
-    expect(await adapter.providedSecrets(guest.id)).toHaveLength(16);
+    expect(await adapter.providedSecrets(guest)).toHaveLength(16);
     await adapter.withdrawSecrets(uuidsOf(secrets));
     expect(await host.secretsLeft()).toEqual([]);
   });

@@ -137,12 +137,14 @@ describe("file keystore: damaged records", () => {
 
   it("does not list, find, update, overwrite or pass over a damaged record in silence", async () => {
     const { keystore, record, path } = await prepare();
+    await storeText(keystore, sampleRecord(), "healthy");
     writeFileSync(path, "{");
     await expect(keystore.list()).rejects.toMatchObject(corrupt);
     await expect(keystore.find({ guestId: "somebody" })).rejects.toMatchObject(corrupt);
     await expect(keystore.test()).rejects.toMatchObject(corrupt);
     await expect(keystore.update(record)).rejects.toMatchObject(corrupt);
     await expect(storeText(keystore, record, "new")).rejects.toMatchObject({ code: "KEY_EXISTS" });
+    await storeText(keystore, sampleRecord(), "another");
     expect(readFileSync(path, "utf8")).toBe("{");
   });
 });

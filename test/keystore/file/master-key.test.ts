@@ -7,7 +7,7 @@ import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { MasterKey } from "../../../src/keystore/file/master-key.js";
 import { temporaryDirectory, treeOf } from "../../fs/tree.js";
 import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
-import { fileKeystore } from "./file-keystore.fixture.js";
+import { fileKeystore, recordPath } from "./file-keystore.fixture.js";
 
 const unusable = { code: "MASTER_KEY_UNUSABLE" };
 
@@ -94,5 +94,26 @@ describe("file keystore: master key", () => {
     writeFileSync(path, own);
     expect(await keystore.list()).toEqual([record]);
     (await keystore.fetch(keyUuidOf(record)))!.passphrase.dispose();
+  });
+
+  it.each(["00000000", "ffffffff"])(
+    "of another keystore is noticed beside a damaged record, whose name begins with %s",
+    async (start) => {
+      const { directory, keystore, path } = await prepare();
+      writeFileSync(path, readFileSync((await prepare()).path));
+      const damaged = start + newKeyUuid().slice(8);
+      writeFileSync(recordPath(directory, { uuid: damaged }), "garbage", { mode: 0o600 });
+      const before = treeOf(directory);
+      await expect(storeText(keystore, sampleRecord(), "more")).rejects.toMatchObject(unusable);
+      expect(treeOf(directory)).toEqual(before);
+    },
+  );
+
+  it("encrypts nothing more when no record is left that tells whether it is the right one", async () => {
+    const { directory, keystore, record } = await prepare();
+    writeFileSync(recordPath(directory, record), "garbage");
+    const before = treeOf(directory);
+    await expect(storeText(keystore, sampleRecord(), "more")).rejects.toMatchObject({ code: "KEY_CORRUPT" });
+    expect(treeOf(directory)).toEqual(before);
   });
 });

@@ -1,0 +1,172 @@
+import type { Container } from "../di.js";
+import { asLuksmithError } from "../error/luksmith-error.js";
+import { findTool, packageOf, type Tool } from "../exec/tools.js";
+import { shellWord } from "../error/shell-word.js";
+import { changeableByOthers } from "../manifest/ownership.js";
+import type { DoctorOutput } from "../generated/doctor.js";
+import { canList, canTest, type Keystore } from "../keystore/keystore.js";
+import { openMemoryFile } from "../secret/secret-file.js";
+import { HOST, KEYRING, PROVIDER } from "../tokens.js";
+
+export type Check = DoctorOutput["checks"][number];
+
+const NEEDED: readonly Tool[] = ["cryptsetup", "qemu-img", "qemu-io", "virsh", "flock", "blkid", "cp"];
+
+/** In the order in which a person should read them. */
+export const CHECKS: readonly ((container: Container) => Promise<Check[]>)[] = [
+  () => Promise.resolve(NEEDED.map(checkTool)),
+  () => guarded("tmpfs for secrets", checkTmpfs),
+  () => guarded("luksmith's files", checkFiles),
+  (container) => guarded("versions", () => checkVersions(container)),
+  (container) => guarded("hook", () => checkHook(container)),
+  checkKeystores,
+  (container) => guarded("host secrets", () => checkSecrets(container)),
+  (container) => guarded("keys of guests", () => checkGuests(container)),
+];
+
+/** A check that throws has failed, with the error's own words. */
+async function guarded(name: string, check: () => Promise<Check> | Check): Promise<Check[]> {
+  try {
+    return [await check()];
+  } catch (thrown) {
+    const { message, why, hint } = asLuksmithError(thrown);
+    const detail = why === undefined ? message : `${message} (${why})`;
+    return [{ name, result: "failed", detail, ...(hint === undefined ? {} : { hint }) }];
+  }
+}
+
+function checkTool(tool: Tool): Check {
+  const path = findTool(tool);
+  if (path !== undefined) return { name: tool, result: "ok", detail: path };
+  return { name: tool, result: "failed", detail: "not found", hint: `apt-get install ${packageOf(tool)}` };
+}
+
+function checkTmpfs(): Check {
+  openMemoryFile()[Symbol.dispose]();
+  return { name: "tmpfs for secrets", result: "ok", detail: "can be written" };
+}
+
+function checkFiles(): Check {
+  const name = "luksmith's files";
+  const path = changeableByOthers();
+  if (path === undefined) return { name, result: "ok", detail: "only root can change them" };
+  return {
+    name,
+    result: "failed",
+    detail: `${path} can be changed by others than root, who runs what is in it at every start of a guest`,
+    hint: `chown root: ${shellWord(path)} && chmod go-w ${shellWord(path)}`,
+  };
+}
+
+async function checkVersions(container: Container): Promise<Check> {
+  const { qemu, libvirt } = await container.resolve(HOST).versions();
+  const traits = container.resolve(PROVIDER).traits({ qemu, libvirt });
+  const detail = `QEMU ${qemu}, libvirt ${libvirt ?? "none"}`;
+  if (traits.length > 0) return { name: "versions", result: "ok", detail };
+  return {
+    name: "versions",
+    result: "failed",
+    detail: `${detail}: cannot open LUKS volumes natively`,
+    hint: "it needs QEMU 2.6, libvirt 2.2.0 and the programs above",
+  };
+}
+
+async function checkHook(container: Container): Promise<Check> {
+  const host = container.resolve(HOST);
+  const { kind, path } = await host.registration();
+  const hint = `luksmith install --host ${host.type}`;
+  switch (kind) {
+    case "registered":
+      return { name: "hook", result: "ok", detail: `registered at ${path}` };
+    case "outdated":
+      return { name: "hook", result: "warning", detail: `${path} is of another version`, hint };
+    case "foreign":
+      return {
+        name: "hook",
+        result: "failed",
+        detail: `${path} is not ours`,
+        hint: `move it away, then: ${hint}`,
+      };
+    case "absent":
+      return {
+        name: "hook",
+        result: "failed",
+        detail: `${path} does not exist: encrypted guests do not start, and rules are not enforced`,
+        hint,
+      };
+  }
+}
+
+async function checkKeystores(container: Container): Promise<Check[]> {
+  const checks = container
+    .resolve(KEYRING)
+    .all()
+    .map((keystore) => guarded(`keystore ${keystore.name}`, () => checkKeystore(keystore, container)));
+  return (await Promise.all(checks)).flat();
+}
+
+async function checkKeystore(keystore: Keystore, container: Container): Promise<Check> {
+  const name = `keystore ${keystore.name}`;
+  // a keystore that was lost would be made anew by the test, and hide the loss
+  const isEmpty = canList(keystore) && (await keystore.list()).length === 0;
+  const orphans = isEmpty ? await disksWithoutKey(container) : [];
+  if (orphans.length > 0) {
+    return {
+      name,
+      result: "failed",
+      detail: `it has no keys, and ${orphans.length} of the guests' disks need one`,
+      hint: "restore it from its backup before any guest starts; it was left as it is",
+    };
+  }
+  if (canTest(keystore)) await keystore.test();
+  return { name, result: "ok", detail: "a key was stored, fetched and deleted" };
+}
+
+async function checkGuests(container: Container): Promise<Check> {
+  const name = "keys of guests";
+  const missing = await disksWithoutKey(container);
+  if (missing.length === 0) return { name, result: "ok", detail: "every disk's key is in a keystore" };
+  return {
+    name,
+    result: "warning",
+    detail: `no keystore has the key of ${missing.join(", ")}`,
+    hint: "restore the keystore from its backup; all is well only if another tool wrote these encryption blocks",
+  };
+}
+
+/** Disks with an encryption block whose key no keystore has, in words. @throws if a keystore cannot be asked */
+async function disksWithoutKey(container: Container): Promise<string[]> {
+  const host = container.resolve(HOST);
+  const keyring = container.resolve(KEYRING);
+  const missing: string[] = [];
+  for (const { id } of await host.listGuests()) {
+    const guest = await host.readGuest(id).catch(notPersistent);
+    for (const { dev, encryption_secret_uuid: uuid } of Object.values(guest?.disks.mapping ?? {})) {
+      const located = uuid && (await keyring.locate(uuid));
+      if (located?.kind === "found") located.key.passphrase.dispose();
+      // a keystore that cannot be asked has lost nothing
+      else if (located?.kind === "unavailable") throw located.error;
+      else if (located !== undefined) missing.push(`disk ${dev} of ${guest?.name ?? id} (key ${uuid ?? ""})`);
+    }
+  }
+  return missing;
+}
+
+function notPersistent(thrown: unknown): undefined {
+  if (asLuksmithError(thrown).code !== "GUEST_NOT_FOUND") throw thrown;
+}
+
+async function checkSecrets(container: Container): Promise<Check> {
+  const host = container.resolve(HOST);
+  const [provided, guests] = await Promise.all([host.providedSecrets(), host.listGuests()]);
+  const running = new Set(guests.filter((guest) => guest.running).map((guest) => guest.id));
+  const orphans = provided.filter(({ guestId }) => !running.has(guestId));
+  if (orphans.length === 0)
+    return { name: "host secrets", result: "ok", detail: `${provided.length} in use, none orphaned` };
+  return {
+    name: "host secrets",
+    result: "warning",
+    detail: `${orphans.length} belong to no running guest: ${orphans.map(({ uuid }) => uuid).join(", ")}`,
+    hint: orphans.map(({ uuid }) => `virsh secret-undefine ${uuid}`).join("; "),
+  };
+}

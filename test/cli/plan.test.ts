@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import validate from "../../src/generated/validate-plan.cjs";
+import { planPostStop } from "../../src/plan/plan-post-stop.js";
+import { planPreStart } from "../../src/plan/plan-pre-start.js";
+import { planProtect } from "../../src/plan/plan-protect.js";
+import type { Plan, Step } from "../../src/plan/step.js";
+import { disk, guestWith, known, NOW, request, unknown, uuid } from "../plan/builders.js";
+
+const GUEST = guestWith(disk("vda", 1));
+
+/** Plans that have a step of every kind between them, as the planners make them. */
+const PLANS: readonly Plan[] = [
+  planPreStart(
+    GUEST,
+    [unknown("vda", 1, request("vda"), { kind: "empty" }), known("vdb", 2, "pending", { kind: "empty" })],
+    NOW,
+  ),
+  planProtect(
+    GUEST,
+    [{ disk: disk("vda"), request: request("vda"), probe: { kind: "empty" }, known: undefined }],
+    {
+      format: "now",
+      now: NOW,
+      newUuid: () => uuid(50),
+    },
+  ),
+  planPostStop([{ disk: "vda", uuid: uuid(1), guestId: GUEST.id }]),
+];
+
+const MEMBERS = {
+  "store-key": ["keystore", "record"],
+  format: ["disk", "volume", "record"],
+  "activate-key": ["keystore", "record"],
+  annotate: ["blocks"],
+  "provide-secrets": ["secrets"],
+  "withdraw-secrets": ["secrets"],
+} as const satisfies Record<Step["kind"], readonly string[]>;
+
+const outputOf = (stages: unknown): unknown => ({
+  event: "pre-start",
+  guest: { id: GUEST.id, name: GUEST.name },
+  stages,
+});
+const steps = PLANS.flatMap(({ stages }) => stages.flat());
+
+describe("the schema of a plan", () => {
+  it("takes what the planners make", () => {
+    expect(new Set(steps.map(({ kind }) => kind))).toEqual(new Set(Object.keys(MEMBERS)));
+    for (const { stages } of PLANS)
+      expect([validate(outputOf(stages)), validate.errors]).toEqual([true, null]);
+  });
+
+  it.each(Object.entries(MEMBERS))("takes %s with its own members only", (kind, members) => {
+    const step = steps.find((candidate) => candidate.kind === kind)!;
+    expect(validate(outputOf([[step]]))).toBe(true);
+    expect(validate(outputOf([[{ ...step, more: 1 }]]))).toBe(false);
+    for (const member of members) {
+      const without = Object.fromEntries(Object.entries(step).filter(([name]) => name !== member));
+      expect(validate(outputOf([[without]]))).toBe(false);
+    }
+  });
+
+  it.each([{}, { kind: "resize" }, { kind: "format" }])("takes no step of another kind: %j", (step) => {
+    expect(validate(outputOf([[step]]))).toBe(false);
+  });
+});

@@ -9,7 +9,9 @@ export function verdict({ ratio, target }: Row): string {
 
 /** `3.1×`; below one `1/62`. */
 export function formatRatio(ratio: number): string {
-  return ratio > 0 && ratio < 0.95 ? `1/${digits(1 / ratio)}` : `${digits(ratio)}×`;
+  // what is left of a short time less another short one can be less than nothing
+  if (ratio <= 0) return "0";
+  return ratio < 0.95 ? `1/${digits(1 / ratio)}` : `${digits(ratio)}×`;
 }
 
 function digits(value: number): string {

@@ -53,7 +53,7 @@ function report({ change, path, restart, reloaded }: InstallResult, { dryRun }: 
   if (reloaded !== undefined) print(`${reloaded} was told to look for hooks again`);
   if (restart === undefined) return;
   if (dryRun) {
-    print(`would then ask you to run: ${restart}`);
+    print(`would then make libvirt look for hooks again, as this does: ${restart}`);
     return;
   }
   print("libvirt may not know of the hook before it reloads; until then guests can start without luksmith");

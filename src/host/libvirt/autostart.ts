@@ -9,8 +9,8 @@ const PATIENCE = 2_000;
 
 /**
  * libvirtd starts the guests that are marked for autostart while it initializes, before it answers any client: their
- * hook cannot hand over passphrases then, however long it waits. So it refuses at once, and leaves a virsh behind that
- * starts the guest as soon as libvirtd answers.
+ * hook cannot hand over passphrases then, however long it waits. So it waits for a moment only, refuses, and leaves a
+ * virsh behind that starts the guest as soon as libvirtd answers.
  */
 export class Autostart {
   constructor(

@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 import { GROUPS, UNIT } from "../test/lab/groups.ts";
 
-const project = (name, files) => ({ extends: true, test: { name, ...files } });
+const project = (name, options) => ({ extends: true, test: { name, ...options } });
 
 /** One project for the tests that need no service, and one for each group of test/lab/groups.ts. */
 export default defineConfig({
@@ -13,7 +13,12 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       project(UNIT.name, { include: ["test/**/*.test.ts"], exclude: ["test/**/*.*.test.ts"] }),
-      ...GROUPS.map(({ name }) => project(name, { include: [`test/**/*.${name}.test.ts`] })),
+      ...GROUPS.map(({ name, machine }) =>
+        project(name, {
+          include: [`test/**/*.${name}.test.ts`],
+          setupFiles: machine === "uml" ? ["test/lab/uml-guard.ts"] : [],
+        }),
+      ),
     ],
   },
 });

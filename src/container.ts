@@ -34,7 +34,7 @@ export function compose({ settings, host, humanLevel }: Composition): Container 
     })
     .factory(t.HOST, (c) => hostAdapterFor(host, settings, c.resolve(t.COMMAND_RUNNER)))
     .factory(t.KEYRING, () => createKeyring(settings))
-    .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER), settings.storage))
     .value(t.PROVIDER, new NativeLuks())
     .factory(t.GUEST_LOCKS, (c) => new GuestLocks(c.resolve(t.COMMAND_RUNNER)))
     .class(t.PREPARATION, GuestPreparation)

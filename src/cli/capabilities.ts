@@ -1,10 +1,15 @@
 import { Command } from "commander";
+import type { Trait } from "../encryption/encryption-provider.js";
+import { findTool, packageOf, type Tool } from "../exec/tools.js";
 import type { CapabilitiesOutput } from "../generated/capabilities.js";
 import validate from "../generated/validate-capabilities.cjs";
 import { KEYSTORE_TYPES } from "../keystore/index.js";
-import { HOST, PROVIDER, STORAGE } from "../tokens.js";
+import { canAllocate, type StorageBackend } from "../storage/storage-backend.js";
+import { HOST, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
 import { print, printJson, printTable } from "./output.js";
+
+type BackendCapability = CapabilitiesOutput["backends"][number];
 
 export function capabilitiesCommand(): Command {
   return new Command("capabilities")
@@ -21,10 +26,7 @@ export function capabilitiesCommand(): Command {
         `traits: ${found.traits.join(", ") || "none: this host cannot encrypt disks, see luksmith doctor"}`,
       );
       print(`keystore types: ${found.keystores.join(", ")}\n`);
-      printTable(
-        ["backend", "formats"],
-        found.backends.map(({ type, formats }) => [type, formats.join(", ")]),
-      );
+      printTable(["backend", "formats", "encrypts", "allocates", "note"], found.backends.map(rowOf));
     });
 }
 
@@ -32,14 +34,51 @@ async function capabilities(): Promise<CapabilitiesOutput> {
   const container = open();
   const host = container.resolve(HOST);
   const { qemu, libvirt } = await host.versions();
-  const traits = [...container.resolve(PROVIDER).traits({ qemu, libvirt })];
+  const offered = container.resolve(PROVIDER).traits({ qemu, libvirt });
+  const storage: Readonly<Record<string, Pick<BackendCapability, "formatting"> | undefined>> =
+    container.resolve(SETTINGS).storage;
+  const backends = container
+    .resolve(STORAGE)
+    .all()
+    .map((backend) =>
+      capabilityOf(backend, { offered, formatting: storage[backend.type]?.formatting ?? "new-volumes" }),
+    );
   return {
-    traits,
+    traits: offered.filter((trait) => backends.some(({ traits }) => traits.includes(trait))),
     host: { type: host.type, qemu, ...(libvirt === undefined ? {} : { libvirt }) },
-    backends: container
-      .resolve(STORAGE)
-      .all()
-      .map(({ type, formats }) => ({ type, formats: [...formats], traits })),
+    backends,
     keystores: [...KEYSTORE_TYPES],
   };
+}
+
+/**
+ * A backend offers what the host does, unless it lacks a program here, or the settings let nobody format its volumes.
+ * @param offered the host's traits
+ */
+export function capabilityOf(
+  backend: StorageBackend,
+  { offered, formatting }: { readonly offered: readonly Trait[] } & Pick<BackendCapability, "formatting">,
+  toolPath: (tool: Tool) => string | undefined = findTool,
+): BackendCapability {
+  const { type, formats, tools } = backend;
+  const missing = tools.filter((tool) => toolPath(tool) === undefined);
+  const able = missing.length === 0 && formatting === "new-volumes";
+  return {
+    type,
+    formats: [...formats],
+    traits: able ? [...offered] : [],
+    formatting,
+    allocates: canAllocate(backend),
+    missing: missing.map((program) => ({ program, package: packageOf(program) })),
+  };
+}
+
+function rowOf({ type, formats, traits, formatting, allocates, missing }: BackendCapability): string[] {
+  const packages = [...new Set(missing.map((program) => program.package))];
+  const notes = [
+    ...(packages.length === 0 ? [] : [`apt-get install ${packages.join(" ")}`]),
+    ...(formatting === "never" ? ["the settings forbid formatting"] : []),
+  ];
+  const yesOrNo = (yes: boolean) => (yes ? "yes" : "no");
+  return [type, formats.join(", "), yesOrNo(traits.length > 0), yesOrNo(allocates), notes.join("; ")];
 }

@@ -34,16 +34,3 @@ export function printTable(heading: readonly string[], rows: readonly (readonly 
         .trimEnd(),
     );
 }
-
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-/** `64 MiB`, `20478 MiB`: the largest binary unit that says it exactly, since a guest's disk is seldom a round size. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value !== 0 && value % 1024 === 0 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${value} ${UNITS[unit] ?? ""}`;
-}

@@ -1,8 +1,10 @@
 import { Command } from "commander";
+import { allocateCommand } from "./allocate.js";
 import { capabilitiesCommand } from "./capabilities.js";
 import { completionCommand } from "./completion.js";
 import { doctorCommand } from "./doctor.js";
 import { loadManifest } from "../manifest/load.js";
+import { growCommand } from "./grow.js";
 import { installCommand, uninstallCommand } from "./install.js";
 import { keysCommand } from "./keys.js";
 import { planCommand } from "./plan.js";
@@ -33,6 +35,8 @@ export function createProgram(): Command {
     .addCommand(inherit(installCommand()))
     .addCommand(inherit(uninstallCommand()))
     .addCommand(inherit(protectCommand()))
+    .addCommand(inherit(allocateCommand()))
+    .addCommand(inherit(growCommand()))
     .addCommand(inherit(statusCommand()))
     .addCommand(inherit(planCommand()))
     .addCommand(inherit(settingsCommand()))

@@ -1,7 +1,6 @@
 import { Command } from "commander";
 import type { Container } from "../di.js";
-import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
-import { printable } from "../error/printable.js";
+import { LuksmithError } from "../error/luksmith-error.js";
 import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import { newKeyUuid } from "../keystore/key-uuid.js";
 import { guestWord } from "../plan/commands.js";
@@ -16,7 +15,9 @@ import type { EncryptionRequest } from "../request/ask.js";
 import { holdsGuestData } from "../request/guest-data.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
-import { CLOCK, GUEST_LOCKS, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
+import { CLOCK, LOGGER, SETTINGS } from "../tokens.js";
+import { changeGuest, resourcesOf } from "./change.js";
+import { requireDisk } from "./guest-disk.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
 
@@ -45,38 +46,19 @@ export function protectCommand(): Command {
     .action(protect);
 }
 
-/** What fails goes to the log as well, where an auditor finds it beside what was done. */
 async function protect(name: string, options: Options): Promise<void> {
   const container = open();
-  if (options.dryRun) {
-    await protectGuest(container, name, options);
-    return;
-  }
-  const logger = container.resolve(LOGGER);
-  try {
-    const guest = await container.resolve(HOST).readGuest(name);
-    // of two at once, one would annotate the guest with its keys and the other format the disks with its own
-    const locks = container.resolve(GUEST_LOCKS);
-    const { stages } = await locks.hold(guest, () => protectGuest(container, guest.id, options));
-    logger.info("protect done", { guest: name, steps: stages.flat().map((step) => step.kind) });
-  } catch (thrown) {
-    const error = asLuksmithError(thrown);
-    logger.error("protect failed", { guest: name, error });
-    process.exitCode = error.exitCode;
-  } finally {
-    await logger.close();
-  }
+  await changeGuest(container, {
+    command: "protect",
+    guest: name,
+    manner: options.dryRun ? "dry-run" : "apply",
+    work: (nameOrId) => protectGuest(container, nameOrId, options),
+  });
 }
 
 async function protectGuest(container: Container, nameOrId: string, options: Options): Promise<Plan> {
-  const host = container.resolve(HOST);
-  const resources = {
-    host,
-    keyring: container.resolve(KEYRING),
-    storage: container.resolve(STORAGE),
-    provider: container.resolve(PROVIDER),
-  };
-  const guest = await host.readGuest(nameOrId);
+  const resources = resourcesOf(container);
+  const guest = await resources.host.readGuest(nameOrId);
   const requests = requestsFor(guest, options, container.resolve(SETTINGS));
   using session = new KeySession();
   const facts = await gatherProtectFacts(guest, requests, resources, session);
@@ -131,7 +113,7 @@ function requestsFor(
   settings: EffectiveSettings,
 ): EncryptionRequest[] {
   const disks =
-    chosen.length > 0 ? [...new Set(chosen)].map((dev) => requireDisk(guest, dev)) : everyDisk(guest);
+    chosen.length > 0 ? [...new Set(chosen)].map((dev) => requireDisk(guest, dev).dev) : everyDisk(guest);
   const ask = {
     source: "luksmith protect",
     enabled: true,
@@ -147,21 +129,5 @@ function everyDisk(guest: Guest): string[] {
   if (disks.length > 0) return disks.map(({ dev }) => dev);
   throw new LuksmithError("DISK_NOT_FOUND", {
     what: `guest ${guest.name} has no disk that could be encrypted`,
-  });
-}
-
-function requireDisk(guest: Guest, dev: string): string {
-  const disks = new Map(Object.entries(guest.disks.mapping));
-  const disk = disks.get(dev);
-  if (disk === undefined) {
-    throw new LuksmithError("DISK_NOT_FOUND", {
-      what: `guest ${guest.name} has no disk ${printable(dev)}`,
-      hint: disks.size === 0 ? "it has no disks" : `it has ${[...disks.keys()].join(", ")}`,
-    });
-  }
-  if (holdsGuestData(disk)) return dev;
-  throw new LuksmithError("VOLUME_UNSUPPORTED", {
-    what: `disk ${dev} of guest ${guest.name} cannot be encrypted`,
-    why: "it is a CD-ROM, a floppy, read-only or empty",
   });
 }

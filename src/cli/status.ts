@@ -5,6 +5,7 @@ import { dispatch } from "../event/dispatch.js";
 import type { StatusOutput } from "../generated/status.js";
 import validate from "../generated/validate-status.cjs";
 import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
+import { formatBytes } from "../plan/bytes.js";
 import type { DiskFacts } from "../plan/facts.js";
 import { gatherFacts } from "../plan/gather.js";
 import { KeySession } from "../plan/key-session.js";
@@ -13,7 +14,7 @@ import { resolveRequests } from "../request/resolve.js";
 import { volumeName } from "../storage/volume.js";
 import { HOST, KEYRING, SETTINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
-import { formatBytes, print, printJson, printTable } from "./output.js";
+import { print, printJson, printTable } from "./output.js";
 import { type Problem, problemOf } from "./problem.js";
 
 type GuestStatus = StatusOutput["guests"][number];

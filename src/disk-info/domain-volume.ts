@@ -1,6 +1,6 @@
 import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
-import type { Volume, VolumeFormat } from "../storage/volume.js";
+import type { RbdVolume, Volume, VolumeFormat } from "../storage/volume.js";
 
 /**
  * Where a `<disk>` keeps its bytes. Nothing is opened. Only what a storage backend may encrypt becomes a `file` or a
@@ -14,6 +14,12 @@ export function volumeOfDisk(dev: string, disk: XmlElement): Volume {
       return localVolume("file", dev, disk, source?.attribute("file"));
     case "block":
       return localVolume("block", dev, disk, source?.attribute("dev"));
+    case "network": {
+      const description = printable(describe(type, source));
+      const obstacle = obstacleOf(disk);
+      if (obstacle !== undefined) return { kind: "other", description: `${obstacle} ${description}` };
+      return rbdVolume(disk, source) ?? { kind: "other", description };
+    }
     default: {
       const description = printable(describe(type, source));
       if (!WITHOUT_PATH.has(type)) return { kind: "other", description, pathUnknown: true };
@@ -24,7 +30,7 @@ export function volumeOfDisk(dev: string, disk: XmlElement): Volume {
 }
 
 /** Types of disks that lie in no file or block device of this host, or in a directory that they name. */
-const WITHOUT_PATH = new Set(["network", "dir", "nvme", "vhostuser", "vhostvdpa"]);
+const WITHOUT_PATH = new Set(["dir", "nvme", "vhostuser", "vhostvdpa"]);
 
 /** Without a path the drive is empty, also if it has a `<source>` with a startup policy. */
 function localVolume(
@@ -40,6 +46,44 @@ function localVolume(
     return { kind: "other", description, ...(isFileDescriptor(disk) ? { pathUnknown: true } : { path }) };
   }
   return { kind, path, format: formatOf(disk) };
+}
+
+/**
+ * An RBD image, or undefined for another protocol and for what no storage backend should be given: a snapshot, an odd
+ * name. libvirt knows namespaces, `pool/namespace/image`, since 11.6.0.
+ */
+function rbdVolume(disk: XmlElement, source: XmlElement | undefined): RbdVolume | undefined {
+  if (source?.attribute("protocol") !== "rbd" || source.element("snapshot") !== undefined) return undefined;
+  const parts = source.attribute("name")?.split("/") ?? [];
+  if (!parts.every(isRbdName)) return undefined;
+  const [pool, namespace, image] = parts.length === 3 ? parts : [parts[0], undefined, parts[1]];
+  if (pool === undefined || image === undefined || parts.length > 3) return undefined;
+  const user = source.element("auth")?.attribute("username");
+  const conf = source.element("config")?.attribute("file");
+  const monitors = source.elements("host").flatMap((host) => monitorOf(host) ?? []);
+  return {
+    kind: "rbd",
+    pool,
+    ...(namespace === undefined ? {} : { namespace }),
+    image,
+    format: formatOf(disk),
+    ...(user === undefined ? {} : { user }),
+    ...(conf === undefined ? {} : { conf }),
+    ...(monitors.length === 0 ? {} : { monitors }),
+  };
+}
+
+/** Ceph itself allows anything but what separates names; an option's name must not be taken for one. */
+function isRbdName(name: string): boolean {
+  return name !== "" && !/[@%\p{Cc}]/u.test(name);
+}
+
+function monitorOf(host: XmlElement): string | undefined {
+  const name = host.attribute("name");
+  if (name === undefined) return undefined;
+  const port = host.attribute("port");
+  const address = name.includes(":") ? `[${name}]` : name;
+  return port === undefined ? address : `${address}:${port}`;
 }
 
 /** A path that no storage backend should be given: the guest may start with it, if nobody asks for encryption. */

@@ -4,7 +4,7 @@ import { backingSecretUuids, readEncryption } from "../guest-config/encryption-e
 import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
 import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
-import type { Volume } from "../storage/volume.js";
+import { type Volume, volumeName } from "../storage/volume.js";
 import type { DiskInfo, DiskMapping, DiskType } from "./disk-info.js";
 import { BootOrder } from "./domain-boot.js";
 import { busOfDisk, defaultBuses } from "./domain-bus.js";
@@ -55,10 +55,10 @@ function typeOf(dev: string, disk: XmlElement): DiskType {
   }
 }
 
-/** Nova formats the swap disk and calls it so: `…/disk.swap`, or `<instance>_disk.swap` for a logical volume. */
+/** Nova formats the swap disk and calls it so: `…/disk.swap`, or `<instance>_disk.swap` for a logical volume or an RBD image. */
 function contentFormatOf(volume: Volume): string | undefined {
-  const isSwap = (volume.kind === "file" || volume.kind === "block") && /[/_]disk\.swap$/.test(volume.path);
-  return isSwap ? "swap" : undefined;
+  const isOurs = volume.kind === "file" || volume.kind === "block" || volume.kind === "rbd";
+  return isOurs && /[/_]disk\.swap$/.test(volumeName(volume)) ? "swap" : undefined;
 }
 
 type DiskEncryption = Pick<

@@ -33,6 +33,9 @@ export type LuksHeaderAnswer =
 /** Bytes of a container's start that hold the whole header: `struct luks_phdr` has 592 of them, the rest is zero. */
 export const LUKS_HEADER_BLOCK = 4096;
 
+/** Bytes from the start of every container that we make to its encrypted data, whatever the size of its volume key. */
+export const PAYLOAD_OFFSET = 2 * 1024 * 1024;
+
 const MAGIC = Buffer.from("LUKS\xba\xbe", "latin1");
 const HEADER_LENGTH = 592;
 const SECTOR = 512;

@@ -5,6 +5,7 @@ import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
 import { execute } from "../plan/execute.js";
 import type { DiskFacts } from "../plan/facts.js";
+import { refuseForbiddenFormats } from "../plan/format-permission.js";
 import { gatherFacts } from "../plan/gather.js";
 import { gatherKeys } from "../plan/gather-keys.js";
 import type { GuestLocks } from "../plan/guest-locks.js";
@@ -76,7 +77,9 @@ export class GuestPreparation {
   async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Plan> {
     const requests = resolveRequests(guest, this.settings);
     refuseUnannotated(guest, requests);
-    return planner(guest, await gatherFacts(guest, requests, this.#resources, session));
+    const plan = planner(guest, await gatherFacts(guest, requests, this.#resources, session));
+    await refuseForbiddenFormats(guest, plan, this.#resources.storage);
+    return plan;
   }
 
   async #planReconnect(guest: Guest, session: KeySession): Promise<Plan> {

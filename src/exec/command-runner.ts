@@ -14,6 +14,8 @@ export interface Command {
   readonly input?: Uint8Array | string;
   /** Exit codes besides 0 that are an answer and not a failure; say at the call why. */
   readonly answers?: readonly number[];
+  /** Variables for the child besides LC_ALL and PATH; never a secret: the host's other users may read them. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Milliseconds until the child is killed; 30 000 without it. */
   readonly timeout?: number;
 }
@@ -22,6 +24,11 @@ export interface CommandResult {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+export interface HeldCommand extends Omit<Command, "input"> {
+  /** How it is ended; killed without it. */
+  readonly end?: "kill" | "end-of-input";
 }
 
 /** A program that runs until this is disposed of, or until this process ends, whatever way that comes. */
@@ -41,11 +48,11 @@ export interface CommandRunner {
   /**
    * Starts a program for what it holds while it runs, a lock for instance: it writes something to stdout as soon as it
    * has it, and exits when its standard input ends, which is how it learns of our death. `timeout` is the time until
-   * the first. Disposing kills it, so that it must have nothing to finish.
+   * the first. Disposing kills it, or ends its standard input and waits where it has something to finish.
    * @returns the running program, or what it answered instead
    * @throws as `run`
    */
-  hold(command: Omit<Command, "input">): Promise<HeldProcess | ({ readonly kind: "ended" } & CommandResult)>;
+  hold(command: HeldCommand): Promise<HeldProcess | ({ readonly kind: "ended" } & CommandResult)>;
 }
 
 /**
@@ -78,11 +85,16 @@ export class ExecaCommandRunner implements CommandRunner {
     return resultOf(command, ending);
   }
 
-  async hold(command: Omit<Command, "input">): ReturnType<CommandRunner["hold"]> {
+  async hold(command: HeldCommand): ReturnType<CommandRunner["hold"]> {
     const { child } = await start(command, "pipe", {});
     const kill = async () => {
       child.kill("SIGKILL");
       await child;
+    };
+    const finish = async () => {
+      child.stdin?.end();
+      const late = setTimeout(command.timeout ?? TIMEOUT, "late" as const, { ref: false });
+      if ((await Promise.race([child, late])) === "late") await kill();
     };
     const ready = once(child.stdout, "data").then(
       () => "ready" as const,
@@ -101,14 +113,14 @@ export class ExecaCommandRunner implements CommandRunner {
       get isRunning() {
         return child.exitCode === null && child.signalCode === null;
       },
-      [Symbol.asyncDispose]: kill,
+      [Symbol.asyncDispose]: command.end === "end-of-input" ? finish : kill,
     };
   }
 }
 
 /** In an object, since what execa returns would be awaited on the way out. */
 async function start(
-  { tool, args, fds = [] }: Command,
+  { tool, args, fds = [], env = {} }: Command,
   stdin: "ignore" | "pipe",
   options: Pick<Command, "input" | "timeout">,
 ) {
@@ -117,7 +129,7 @@ async function start(
   // execa takes any descriptor; its types name only 3 to 9
   const inherited = fds.map((fd) => fd as 3);
   const child = execa(toolPath(tool), args, {
-    env: ENVIRONMENT,
+    env: { ...ENVIRONMENT, ...env },
     extendEnv: false,
     cwd: "/",
     stdio: [stdin, "pipe", "pipe", ...inherited],

@@ -3,14 +3,24 @@ import { LuksmithError } from "../error/luksmith-error.js";
 
 /** Every program that Luksmith starts, with the Debian package that has it. */
 const TOOLS = {
+  blkdiscard: "util-linux",
   blkid: "util-linux",
+  blockdev: "util-linux",
   cp: "coreutils",
   cryptsetup: "cryptsetup-bin",
+  dmsetup: "dmsetup",
   flock: "util-linux",
+  lvchange: "lvm2",
+  lvcreate: "lvm2",
+  lvextend: "lvm2",
+  lvremove: "lvm2",
+  lvs: "lvm2",
   "qemu-img": "qemu-utils",
   "qemu-io": "qemu-utils",
+  rbd: "ceph-common",
   "systemd-cat": "systemd",
   virsh: "libvirt-clients",
+  zfs: "zfsutils-linux",
 } as const;
 
 export type Tool = keyof typeof TOOLS;

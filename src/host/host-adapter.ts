@@ -45,10 +45,12 @@ export interface HookInput {
 export interface HostSecret {
   readonly uuid: KeyUuid;
   readonly disk: string;
+  /** Absent for the disk's own volume; `base` for one under it, over which disks of other guests may lie as well. */
+  readonly opens?: "base";
   readonly passphrase: Secret;
 }
 
-/** A host secret that Luksmith provided, as the host tells it. */
+/** A host secret that Luksmith provided, as the host tells it: one for each guest that needs it. */
 export interface ProvidedSecret {
   readonly uuid: KeyUuid;
   readonly guestId: string;
@@ -107,13 +109,21 @@ export interface HostAdapter {
   /** Host secrets that Luksmith provided, of `guest` or of all guests. */
   providedSecrets(guest?: Pick<Guest, "id" | "name">): Promise<ProvidedSecret[]>;
 
-  /** Idempotent: a secret that is gone is success. Tries all, then throws the first error. */
-  withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void>;
+  /**
+   * Takes secrets away from a guest; one that another guest needs stays for that one. Idempotent: a secret that is gone
+   * is success. Tries all, then throws the first error.
+   */
+  withdrawSecrets(guest: Pick<Guest, "id" | "name">, uuids: readonly KeyUuid[]): Promise<void>;
 
   /** Not from a hook: libvirt deadlocks. */
   listGuests(): Promise<GuestSummary[]>;
   /** The persistent configuration, by name or id. Not from a hook. @throws GUEST_NOT_FOUND */
   readGuest(nameOrId: string): Promise<ConfiguredGuest>;
+  /**
+   * The configuration with which a guest runs now; its disks may be others than those of the persistent one. Not from
+   * a hook. @throws GUEST_NOT_FOUND
+   */
+  readRunningGuest(guest: Pick<Guest, "id" | "name">): Promise<Guest>;
   /**
    * Annotates the persistent configuration with one encryption block for each of `blocks` (by device name), if it
    * still is what `guest` says. Not from a hook. @throws GUEST_CHANGED
@@ -121,6 +131,15 @@ export interface HostAdapter {
   annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void>;
   /** Undoes `annotate`: takes these blocks out again and leaves what others changed meanwhile. Not from a hook. */
   unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void>;
+
+  /** Bytes of a disk, by device name, that a running guest sees. Not from a hook. @throws TOOL_FAILED */
+  diskSize(guest: Pick<Guest, "id" | "name">, disk: string): Promise<bigint>;
+  /**
+   * Makes a running guest see `bytes` of its disk, of whole sectors of 512 bytes; its QEMU enlarges an image file by
+   * itself, other storage must have the room already. Whoever calls sees to it that the disk does not get smaller.
+   * Idempotent. Not from a hook. @throws VOLUME_GROW_FAILED, also if the guest sees less afterwards
+   */
+  resizeDisk(guest: Pick<Guest, "id" | "name">, disk: string, bytes: bigint): Promise<void>;
 
   versions(): Promise<HostVersions>;
 

@@ -30,6 +30,12 @@ export interface HiddenLuks {
   readonly key: KeyFact;
 }
 
+/** The key of an encrypted layer under a disk's own volume. */
+export interface BaseKey {
+  readonly uuid: KeyUuid;
+  readonly key: KeyFact;
+}
+
 /** A disk whose encryption block names a key. */
 export interface AnnotatedDisk {
   readonly kind: "annotated";
@@ -40,6 +46,8 @@ export interface AnnotatedDisk {
   readonly key: KeyFact;
   /** Undefined for a foreign block: what is not ours is not even read. */
   readonly probe: Probe | undefined;
+  /** Of the encrypted layers that the configuration names: other disks may lie over the same ones. */
+  readonly bases: readonly BaseKey[];
 }
 
 export type DiskFacts = PlainDisk | AnnotatedDisk;

@@ -1,37 +1,47 @@
 import type { Guest } from "../host/host-adapter.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
 import type { KeySession } from "./key-session.js";
-import type { DiskKey } from "./step.js";
+import type { OpeningKey } from "./step.js";
 
 /**
- * The keys of a running guest's disks that can be found. No volume is touched, since its storage may hang; a disk
- * whose key cannot be had is logged and leaves the others alone.
+ * The keys of a running guest's disks, and of what they lie over, that can be found. No volume is touched, since its
+ * storage may hang; a disk whose key cannot be had is logged and leaves the others alone.
  */
 export async function gatherKeys(
   guest: Guest,
   keyring: Keyring,
   session: KeySession,
   logger: Logger,
-): Promise<DiskKey[]> {
-  const keys = Object.values(guest.disks.mapping).map(async ({ dev, encryption_secret_uuid: uuid }) => {
-    if (uuid === undefined) return [];
+): Promise<OpeningKey[]> {
+  const lookUp = async (key: OpeningKey): Promise<OpeningKey[]> => {
+    const { disk, uuid } = key;
     const located = await keyring.locate(uuid);
     switch (located.kind) {
       case "found":
         session.add(uuid, located.key);
-        return [{ disk: dev, uuid }];
+        return [key];
       case "unknown":
         return [];
       case "unavailable":
         logger.warn("could not look up the key of a disk", {
           guest: guest.name,
-          disk: dev,
+          disk,
           key: uuid,
           error: located.error,
         });
         return [];
     }
-  });
-  return (await Promise.all(keys)).flat();
+  };
+  return (await Promise.all(namedKeys(guest).map(lookUp))).flat();
+}
+
+function namedKeys(guest: Guest): OpeningKey[] {
+  const own = (disk: string, uuid: KeyUuid | undefined) => (uuid === undefined ? [] : [{ disk, uuid }]);
+  const base = (disk: string) => (uuid: KeyUuid) => ({ disk, uuid, opens: "base" }) as const;
+  return Object.values(guest.disks.mapping).flatMap((mapping): OpeningKey[] => [
+    ...own(mapping.dev, mapping.encryption_secret_uuid),
+    ...(mapping.backingSecretUuids ?? []).map(base(mapping.dev)),
+  ]);
 }

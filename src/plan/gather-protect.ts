@@ -1,11 +1,11 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
-import { LuksmithError } from "../error/luksmith-error.js";
+import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { Probe } from "../storage/storage-backend.js";
-import { volumeName } from "../storage/volume.js";
+import { type Volume, volumeName } from "../storage/volume.js";
 import type { FactSources } from "./gather.js";
 import type { KeySession } from "./key-session.js";
 
@@ -14,6 +14,8 @@ export interface ProtectFacts {
   readonly disk: DiskMapping;
   readonly request: EncryptionRequest;
   readonly probe: Probe;
+  /** Why the settings let nobody format it. */
+  readonly forbidden: LuksmithError | undefined;
   /** The key of the encryption block, of the LUKS header, or of an earlier `protect` that was cut short. */
   readonly known: { readonly keystore: string; readonly record: KeyRecord } | undefined;
 }
@@ -34,9 +36,21 @@ export async function gatherProtectFacts(
         });
       const backend = await sources.storage.backendFor(disk.volume);
       const probe = await backend.probe(disk.volume, "read");
-      return { disk, request, probe, known: await knownKey(guest, disk, probe, sources, session) };
+      const forbidden = await forbiddenFormat(disk.volume, sources);
+      return { disk, request, probe, forbidden, known: await knownKey(guest, disk, probe, sources, session) };
     }),
   );
+}
+
+async function forbiddenFormat(volume: Volume, { storage }: FactSources): Promise<LuksmithError | undefined> {
+  try {
+    await storage.formattingBackendFor(volume);
+    return undefined;
+  } catch (thrown) {
+    const error = asLuksmithError(thrown);
+    if (error.code === "VOLUME_FORMAT_FORBIDDEN") return error;
+    throw thrown;
+  }
 }
 
 async function knownKey(

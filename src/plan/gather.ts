@@ -6,7 +6,7 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { StorageRegistry } from "../storage/index.js";
 import type { Volume } from "../storage/volume.js";
-import type { AnnotatedDisk, DiskFacts, HiddenLuks, KeyFact } from "./facts.js";
+import type { AnnotatedDisk, BaseKey, DiskFacts, HiddenLuks, KeyFact } from "./facts.js";
 import type { KeySession } from "./key-session.js";
 
 export interface FactSources {
@@ -87,7 +87,17 @@ async function annotatedDisk(
   const probe = ours
     ? await (await sources.storage.backendFor(disk.volume)).probe(disk.volume, depth)
     : undefined;
-  return { kind: "annotated", disk, uuid, request, key: fact, probe };
+  const bases = await Promise.all(
+    (disk.backingSecretUuids ?? []).map((base) => baseKey(base, sources, session)),
+  );
+  return { kind: "annotated", disk, uuid, request, key: fact, probe, bases };
+}
+
+/** Nothing but the key: a base is opened by its guests' QEMU alone, and may belong to another guest. */
+async function baseKey(uuid: KeyUuid, sources: FactSources, session: KeySession): Promise<BaseKey> {
+  const { fact, key } = await lookUp(uuid, sources);
+  if (key !== undefined) session.add(uuid, key);
+  return { uuid, key: fact };
 }
 
 async function lookUp(uuid: KeyUuid, { keyring }: FactSources) {

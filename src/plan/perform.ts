@@ -1,4 +1,5 @@
 import type { EncryptionProvider } from "../encryption/encryption-provider.js";
+import type { LuksHeader } from "../encryption/luks-header.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { EncryptionBlock, Guest, HostAdapter } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
@@ -6,6 +7,8 @@ import { canDelete } from "../keystore/keystore.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { StorageRegistry } from "../storage/index.js";
+import type { StorageBackend } from "../storage/storage-backend.js";
+import { type Volume, volumeName } from "../storage/volume.js";
 import type { Performer, Undo } from "./execute.js";
 import type { KeySession } from "./key-session.js";
 import type { DiskKey, Step } from "./step.js";
@@ -43,6 +46,8 @@ export class StepPerformer implements Performer {
         return this.#activateKey(step);
       case "annotate":
         return this.#annotate(step);
+      case "grow":
+        return this.#grow(step);
       case "provide-secrets":
         return this.#provideSecrets(step);
       case "withdraw-secrets":
@@ -69,7 +74,7 @@ export class StepPerformer implements Performer {
   async #format({ volume, record }: StepOf<"format">): Promise<undefined> {
     const { storage, provider } = this.#resources;
     const uuid = keyUuidOf(record);
-    const backend = await storage.backendFor(volume);
+    const backend = await storage.formattingBackendFor(volume);
     const passphrase = this.#session.passphrase(uuid);
     this.#inUse.add(uuid);
     await provider.format(backend, { volume, uuid, spec: record.encryption, passphrase });
@@ -95,17 +100,41 @@ export class StepPerformer implements Performer {
     return () => host.unannotate(this.#guest, byDisk);
   }
 
+  /** Never undone: the guest may have seen the new size, and written there. */
+  async #grow({ disk, volume, uuid, guest, to }: StepOf<"grow">): Promise<undefined> {
+    const { storage, host } = this.#resources;
+    const backend = await storage.backendFor(volume);
+    const header = await headerOf(backend, volume, uuid);
+    const passphrase = this.#session.passphrase(uuid);
+    const size = await backend.grow({ volume, header, guestSize: BigInt(to), passphrase, guest });
+    if (guest === "running") await host.resizeDisk(this.#guest, disk, size);
+  }
+
   async #provideSecrets({ secrets }: StepOf<"provide-secrets">): Promise<Undo> {
     await this.#resources.host.provideSecrets(
       this.#guest,
-      secrets.map(({ disk, uuid }) => ({ disk, uuid, passphrase: this.#session.passphrase(uuid) })),
+      secrets.map((key) => ({ ...key, passphrase: this.#session.passphrase(key.uuid) })),
     );
     return () => this.#withdraw(secrets);
   }
 
   #withdraw(secrets: readonly DiskKey[]): Promise<void> {
-    return this.#resources.host.withdrawSecrets(secrets.map(({ uuid }) => uuid));
+    return this.#resources.host.withdrawSecrets(
+      this.#guest,
+      secrets.map(({ uuid }) => uuid),
+    );
   }
+}
+
+/** @throws LUKS_UUID_MISMATCH if it is not there any more, as it was when the step was planned */
+async function headerOf(backend: StorageBackend, volume: Volume, uuid: KeyUuid): Promise<LuksHeader> {
+  const probe = await backend.probe(volume, "header");
+  if (probe.kind === "luks" && probe.header.uuid === uuid) return probe.header;
+  throw new LuksmithError("LUKS_UUID_MISMATCH", {
+    what: `volume ${volumeName(volume)} has lost the LUKS header of key ${uuid}`,
+    why: "it had it a moment ago",
+    hint: "see what else uses this volume; nothing was changed",
+  });
 }
 
 /** The one failure that says that the configuration was not touched. */

@@ -8,7 +8,7 @@ import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
 import { refuseLostBlock, refusePlainOverlay, requireHeaderOf, volumeProblem } from "./refusals.js";
-import { type DiskKey, planOf, type Plan, type Step } from "./step.js";
+import { type DiskKey, type OpeningKey, planOf, type Plan, type Step } from "./step.js";
 
 /**
  * What must be done so that the guest can start: keys for disks that an orchestrator defined (adoption), LUKS
@@ -30,7 +30,7 @@ export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Dat
       }
     }
   }
-  const secrets = ours.map(({ fact }) => diskKey(fact));
+  const secrets = ours.flatMap(({ fact }) => [diskKey(fact), ...baseKeys(guest, fact)]);
   return planOf(
     ours.flatMap(({ store }) => store),
     ours.flatMap(({ format }) => format),
@@ -45,6 +45,29 @@ function isKeyFound(fact: DiskFacts): fact is AnnotatedDisk {
 
 function diskKey({ disk, uuid }: AnnotatedDisk): DiskKey {
   return { disk: disk.dev, uuid };
+}
+
+/**
+ * The keys of what the disk lies over. Whose they are does not matter, nor in which state: a base is only opened. One
+ * that no keystore has is left to the host where nobody asks for the disk, as its own would be.
+ */
+function baseKeys(guest: Guest, { disk, request, bases }: AnnotatedDisk): OpeningKey[] {
+  return bases.flatMap(({ uuid, key }): OpeningKey[] => {
+    const what = `cannot start guest ${guest.name}: disk ${disk.dev} lies over a volume that is encrypted under key ${uuid}`;
+    switch (key.kind) {
+      case "found":
+        return [{ disk: disk.dev, uuid, opens: "base" }];
+      case "unavailable":
+        throw key.error.within(what);
+      case "unknown":
+        if (request === undefined) return [];
+        throw new LuksmithError("KEY_NOT_FOUND", {
+          what,
+          why: "no keystore has it",
+          hint: "restore the key record from a backup of the keystore; nothing was changed",
+        });
+    }
+  });
 }
 
 interface PreparedDisk {

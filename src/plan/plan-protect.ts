@@ -1,6 +1,5 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import { LuksmithError } from "../error/luksmith-error.js";
-import { shellWord } from "../error/shell-word.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { keyUuidOf, newKeyRecord } from "../keystore/key-record.js";
@@ -10,6 +9,7 @@ import { volumeName } from "../storage/volume.js";
 import type { ProtectFacts } from "./gather-protect.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
 import { type DiskKey, planOf, type Plan, type Step } from "./step.js";
+import { creationHint } from "./volume-hints.js";
 
 export interface ProtectOptions {
   /** When the disks are formatted: by `protect` itself, or by the pre-start hook of the guest's next start. */
@@ -60,6 +60,8 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
   const record = { ...key, volume: volumeName(disk.volume) };
   const keystore = known?.keystore ?? request.keystore;
   if (known !== undefined) requireStateOf(guest, fact, known.record, options);
+  if (record.state === "pending" && fact.probe.kind !== "luks" && fact.forbidden !== undefined)
+    throw fact.forbidden.within(cannotProtect(guest, disk));
   // the header of another guest's pending key is there already, and that guest's start looks after it
   const formatsNow = options.format === "now" && record.state === "pending" && belongsTo(guest, record);
   return {
@@ -176,7 +178,7 @@ function unusable(guest: Guest, disk: DiskMapping, probe: UnusableProbe): Luksmi
       return new LuksmithError("VOLUME_NOT_FOUND", {
         what,
         why: `${volume} does not exist`,
-        hint: `create it first, for example: qemu-img create -f ${disk.volume.kind === "file" ? disk.volume.format : "raw"} ${shellWord(volume)} 20G`,
+        hint: creationHint(disk.volume),
       });
     case "unreadable":
       return new LuksmithError("VOLUME_UNREADABLE", { what, why: probe.reason });

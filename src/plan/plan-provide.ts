@@ -2,7 +2,7 @@ import { LuksmithError } from "../error/luksmith-error.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { DiskFacts } from "./facts.js";
 import { planPreStart } from "./plan-pre-start.js";
-import { type DiskKey, planOf, type Plan, type Step } from "./step.js";
+import { type OpeningKey, planOf, type Plan, type Step } from "./step.js";
 
 /**
  * For a guest that ran before (restore, incoming migration): its disks must be there and formatted, so nothing is
@@ -35,8 +35,8 @@ function isNoFormat(guest: Guest, step: Step, formatted: ReadonlySet<string>): b
  * For a guest that is running (the host manager restarted and lost its secrets): whatever key was found is provided
  * again, nothing is judged. A guest must not die for a check that can wait for its next start.
  */
-export function planReconnect(keys: readonly DiskKey[]): Plan {
+export function planReconnect(keys: readonly OpeningKey[]): Plan {
   // a guest that was started without us may have two disks of one key, which is one secret to the host
-  const secrets = [...new Map(keys.map((key) => [key.uuid, key])).values()];
+  const secrets = [...new Map(keys.map((key) => [`${key.uuid} ${key.opens ?? ""}`, key])).values()];
   return planOf(secrets.length === 0 ? [] : [{ kind: "provide-secrets", secrets }]);
 }

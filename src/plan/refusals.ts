@@ -23,7 +23,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
     throw new LuksmithError("DISK_NOT_ENCRYPTED", {
       what: `cannot start guest ${guest.name}: disk ${names.join(", ")} must be encrypted and is not`,
       why: `asked for by ${requests.get(first.dev)?.askedBy.join(" and ") ?? "the settings"}`,
-      hint: isOverlay ? MERGE_OVERLAY : protectCommand(guest, names),
+      hint: isOverlay ? overlayHint(guest, names) : protectCommand(guest, names),
     });
   }
   const asked = disks.filter(({ dev }) => requests.has(dev));
@@ -37,8 +37,10 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
   );
 }
 
-const MERGE_OVERLAY =
-  "merge it into the encrypted volume, or go back to that: docs/libvirt.md, after an external snapshot";
+function overlayHint(guest: Guest, disks: readonly string[]): string {
+  const protect = protectCommand(guest, disks);
+  return `if nothing was written to it yet: ${protect}; else merge it into the encrypted volume, or go back to that: docs/libvirt.md, after an external snapshot`;
+}
 
 /** The block must mean what we make: LUKS version 1 that QEMU itself opens. */
 function requireNativeBlock(guest: Guest, { dev, encryption_format, encryption_options }: DiskMapping): void {
@@ -91,21 +93,29 @@ export function refusePlainOverlay(guest: Guest, { disk, overlaid }: PlainDisk):
   throw new LuksmithError("OVERLAY_NOT_ENCRYPTED", {
     what: `cannot start guest ${guest.name}: disk ${disk.dev} would write in plaintext`,
     why: `${volumeName(disk.volume)} lies over the encrypted volume of key ${overlaid.record.uuid}, as an external snapshot makes it`,
-    hint: MERGE_OVERLAY,
+    hint: overlayHint(guest, [disk.dev]),
   });
 }
 
 /** @throws whatever is wrong, if the volume of an active key does not have that key's LUKS header */
-export function requireHeaderOf(guest: Guest, fact: AnnotatedDisk): void {
+export function requireHeaderOf(guest: Guest, fact: AnnotatedDisk, task?: string): void {
   const { probe, uuid } = fact;
   if (probe?.kind === "luks" && probe.header.uuid === uuid) return;
-  throw volumeProblem(guest, fact, probe);
+  throw volumeProblem(guest, fact, probe, task);
 }
 
-/** Why a disk cannot be used, from what its volume was found to hold. */
-export function volumeProblem(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined): LuksmithError {
+/**
+ * Why a disk cannot be used, from what its volume was found to hold.
+ * @param task what cannot be done, naming the guest
+ */
+export function volumeProblem(
+  guest: Guest,
+  fact: AnnotatedDisk,
+  probe: Probe | undefined,
+  task = `cannot start guest ${guest.name}`,
+): LuksmithError {
   const volume = volumeName(fact.disk.volume);
-  const start = `cannot start guest ${guest.name}: disk ${fact.disk.dev}`;
+  const start = `${task}: disk ${fact.disk.dev}`;
   switch (probe?.kind) {
     case "absent":
       return new LuksmithError("VOLUME_NOT_FOUND", {

@@ -1,5 +1,6 @@
 import { volumeName } from "../storage/volume.js";
-import type { DiskKey, Step } from "./step.js";
+import { formatBytes } from "./bytes.js";
+import type { DiskKey, OpeningKey, Step } from "./step.js";
 
 /** A step in one line for a person. */
 export function renderStep(step: Step): string {
@@ -14,13 +15,26 @@ export function renderStep(step: Step): string {
       return `mark key ${step.record.uuid} as active: disk ${step.record.disk} is never formatted again`;
     case "annotate":
       return `write the encryption blocks of ${disksOf(step.blocks)} into the guest's configuration`;
+    case "grow": {
+      const sizes = `from ${formatBytes(step.from)} to ${formatBytes(step.to)}`;
+      const now = step.guest === "running" ? ", and tell its guest, which runs" : "";
+      return `enlarge disk ${step.disk} on ${volumeName(step.volume)} ${sizes}${now}`;
+    }
     case "provide-secrets":
-      return `give the host the passphrases of ${disksOf(step.secrets)}`;
+      return `give the host the passphrases of ${disksOf(step.secrets)}${andBases(step.secrets)}`;
     case "withdraw-secrets":
       return `take the passphrases of ${disksOf(step.secrets)} away from the host`;
   }
 }
 
 function disksOf(keys: readonly DiskKey[]): string {
-  return `${keys.length === 1 ? "disk" : "disks"} ${keys.map(({ disk }) => disk).join(", ")}`;
+  const disks = [...new Set(keys.map(({ disk }) => disk))];
+  return `${disks.length === 1 ? "disk" : "disks"} ${disks.join(", ")}`;
+}
+
+function andBases(keys: readonly OpeningKey[]): string {
+  const bases = new Set(keys.filter(({ opens }) => opens === "base").map(({ uuid }) => uuid));
+  if (bases.size === 0) return "";
+  const disks = new Set(keys.map(({ disk }) => disk));
+  return ` and of the encrypted ${bases.size === 1 ? "volume" : "volumes"} under ${disks.size === 1 ? "it" : "them"}`;
 }

@@ -15,14 +15,33 @@ export type Step =
   | { readonly kind: "activate-key"; readonly keystore: string; readonly record: KeyRecord }
   /** Writes the encryption blocks into the guest's persistent configuration. */
   | { readonly kind: "annotate"; readonly blocks: readonly DiskKey[] }
+  /** Enlarges the volume until its guest can see `to` bytes, and lets the guest see them if it runs. */
+  | {
+      readonly kind: "grow";
+      readonly disk: string;
+      readonly volume: Volume;
+      /** Of the key, whose LUKS header the volume must have. */
+      readonly uuid: KeyUuid;
+      readonly guest: GuestState;
+      /** Bytes that the guest sees now, and shall see at least. */
+      readonly from: number;
+      readonly to: number;
+    }
   /** Gives the host the passphrases that QEMU needs to open the disks. */
-  | { readonly kind: "provide-secrets"; readonly secrets: readonly DiskKey[] }
-  /** Takes them away again. */
+  | { readonly kind: "provide-secrets"; readonly secrets: readonly OpeningKey[] }
+  /** Takes them away again, but for those that another guest needs. */
   | { readonly kind: "withdraw-secrets"; readonly secrets: readonly DiskKey[] };
+
+export type GuestState = "stopped" | "running";
 
 export interface DiskKey {
   readonly disk: string;
   readonly uuid: KeyUuid;
+}
+
+/** A key that opens a disk's own volume, or an encrypted one under it, over which other disks may lie as well. */
+export interface OpeningKey extends DiskKey {
+  readonly opens?: "base";
 }
 
 /** Stages are done one after the other, the steps of one stage side by side. */

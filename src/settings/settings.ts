@@ -1,12 +1,16 @@
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { Profile, Rule, Settings } from "../generated/settings.js";
 import type { KeystoreSettings } from "../keystore/index.js";
+import type { StorageSettings } from "../storage/index.js";
 
 /** The settings as the code uses them: every default of the schema filled in. */
-export interface EffectiveSettings extends Required<Omit<Settings, "keystores" | "profiles" | "rules">> {
+export interface EffectiveSettings extends Required<
+  Omit<Settings, "keystores" | "profiles" | "rules" | "storage">
+> {
   readonly keystores: readonly [KeystoreSettings, ...KeystoreSettings[]];
   readonly profiles: readonly EffectiveProfile[];
   readonly rules: readonly EffectiveRule[];
+  readonly storage: StorageSettings;
 }
 
 /** `keystore` is the first keystore where the profile names none. */

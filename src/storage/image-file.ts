@@ -1,4 +1,5 @@
 import { LuksmithError } from "../error/luksmith-error.js";
+import { probeOpened } from "./probe-opened.js";
 import type { Probe } from "./storage-backend.js";
 import { type Volume, type VolumeFormat, volumeName } from "./volume.js";
 import { VolumeFile } from "./volume-file.js";
@@ -15,18 +16,6 @@ export function imagePath(volume: Volume, format: VolumeFormat): string {
   });
 }
 
-/** Opens the file for `examine` and turns errors that speak about the volume into the probe's answers. */
-export async function probeFile(path: string, examine: (file: VolumeFile) => Promise<Probe>): Promise<Probe> {
-  try {
-    await using file = await VolumeFile.open(path, "read");
-    return await examine(file);
-  } catch (thrown) {
-    if (!(thrown instanceof LuksmithError)) throw thrown;
-    if (thrown.code === "VOLUME_NOT_FOUND") return { kind: "absent" };
-    if (!ABOUT_THE_VOLUME.has(thrown.code)) throw thrown;
-    return { kind: "unreadable", reason: thrown.why ?? thrown.message };
-  }
+export function probeFile(path: string, examine: (file: VolumeFile) => Promise<Probe>): Promise<Probe> {
+  return probeOpened(() => VolumeFile.open(path, "read"), examine);
 }
-
-/** A tool that fails or hangs while it reads a volume does so over the volume. */
-const ABOUT_THE_VOLUME: ReadonlySet<string> = new Set(["VOLUME_UNREADABLE", "TOOL_FAILED", "TOOL_TIMEOUT"]);

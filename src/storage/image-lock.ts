@@ -2,10 +2,13 @@ import type { CommandRunner } from "../exec/command-runner.js";
 import { volumeBusy, volumeUnwritable } from "./volume-error.js";
 import type { VolumeFile } from "./volume-file.js";
 
-/** Keeps every QEMU from writing to an image file until it is disposed of, or until this process ends. */
+/** Keeps others from writing to a volume until it is disposed of, or until this process ends. */
 export interface ImageLock extends AsyncDisposable {
-  /** For the moment before a write. @throws VOLUME_WRITE_FAILED if somebody killed the process that holds the lock */
-  assertHeld(): void;
+  /**
+   * For the moment before a write.
+   * @throws VOLUME_WRITE_FAILED if somebody killed the process that holds the lock; VOLUME_BUSY if somebody got past it
+   */
+  assertHeld(): Promise<void>;
 }
 
 /**
@@ -24,7 +27,7 @@ export async function lockImage(
 ): Promise<ImageLock> {
   const holder = await runner.hold({
     tool: "qemu-io",
-    args: ["--image-opts", IMAGE],
+    args: ["--image-opts", imageOptions(file.stats.isBlockDevice() ? "host_device" : "file")],
     fds: [file.fd, volumeLock],
     // it could not open the file: the text says whether a lock is why
     answers: [1],
@@ -32,7 +35,8 @@ export async function lockImage(
   switch (holder.kind) {
     case "held":
       return {
-        assertHeld() {
+        async assertHeld() {
+          await Promise.resolve();
           if (!holder.isRunning)
             throw volumeUnwritable(file.name, "qemu-io, which kept it locked, has ended");
         },
@@ -46,7 +50,9 @@ export async function lockImage(
   }
 }
 
-const IMAGE = [
-  ...["driver=blkdebug", "image.driver=file", "image.filename=/proc/self/fd/3"],
-  ...["unshare-child-perms.0=write", "unshare-child-perms.1=resize"],
-].join(",");
+function imageOptions(driver: "file" | "host_device"): string {
+  return [
+    ...["driver=blkdebug", `image.driver=${driver}`, "image.filename=/proc/self/fd/3"],
+    ...["unshare-child-perms.0=write", "unshare-child-perms.1=resize"],
+  ].join(",");
+}

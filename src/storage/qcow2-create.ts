@@ -21,8 +21,8 @@ export class Qcow2Creator {
   ) {}
 
   /**
-   * Makes `target`, an empty file, an encrypted qcow2 image like `model`: same size, same options. Preallocation is no
-   * option of an image, and is lost. Returns after QEMU opened it with the passphrase and found it whole.
+   * Makes `target`, an empty file, an encrypted qcow2 image like `model`: same size, same options, same backing file,
+   * which nothing here opens. Preallocation is no option of an image, and is lost. Returns after QEMU opened it with the passphrase and found it whole.
    * @throws VOLUME_WRITE_FAILED, VOLUME_UNSUPPORTED
    */
   async create(target: VolumeFile, model: Qcow2Header, request: FormatRequest): Promise<LuksHeader> {
@@ -31,7 +31,8 @@ export class Qcow2Creator {
     const luks = await this.formatter.makeHeader(uuid, spec, passphrase);
     const plain = await target.read(0, await target.length());
     const answer = readQcow2Header(plain.subarray(0, QCOW2_HEADER_AREA));
-    const encrypted = answer.kind === "qcow2" ? withLuksContainer(plain, answer.header, luks) : undefined;
+    const encrypted =
+      answer.kind === "qcow2" ? withLuksContainer(plain, answer.header, luks, model.backing) : undefined;
     if (encrypted === undefined) throw unsupported(target.name, model);
     await writeChanges(target, plain, encrypted);
     await this.check(target, passphrase);
@@ -57,12 +58,15 @@ export class Qcow2Creator {
   /** QEMU itself opens a keyslot, reads all tables and counts all clusters. */
   private async check(target: VolumeFile, passphrase: Secret): Promise<void> {
     using key = secretFile(passphrase);
-    const image = "driver=qcow2,file.driver=file,file.filename=/proc/self/fd/4";
+    const encrypt = { format: "luks", "key-secret": "key" };
+    const file = { driver: "file", filename: "/proc/self/fd/4" };
+    // without `backing`, QEMU would open whatever the header names
+    const node = { driver: "qcow2", encrypt, file, backing: null };
     await this.runner.run({
       tool: "qemu-img",
       args: [
         ...["check", "-q", "--object", "secret,id=key,file=/proc/self/fd/3"],
-        ...["--image-opts", `${image},encrypt.format=luks,encrypt.key-secret=key`],
+        ...["--", `json:${JSON.stringify(node)}`],
       ],
       fds: [key.fd, target.fd],
     });
@@ -93,10 +97,11 @@ async function writeChanges(file: VolumeFile, before: Buffer, after: Buffer): Pr
   }
 }
 
-function unsupported(path: string, { clusterSize, refcountBits }: Qcow2Header): LuksmithError {
+function unsupported(path: string, { clusterSize, refcountBits, backing }: Qcow2Header): LuksmithError {
+  const name = backing === undefined ? "" : ` and a backing file name of ${backing.name.length} bytes`;
   return new LuksmithError("VOLUME_UNSUPPORTED", {
     what: `cannot format volume ${path}`,
-    why: `a qcow2 image with clusters of ${clusterSize} bytes and refcounts of ${refcountBits} bits has no room for a LUKS header`,
+    why: `a qcow2 image with clusters of ${clusterSize} bytes, refcounts of ${refcountBits} bits${name} has no room for a LUKS header`,
     hint: "create the image with the default cluster size",
   });
 }

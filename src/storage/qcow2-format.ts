@@ -1,12 +1,13 @@
-import { open, rename, stat, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { open, rename, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { LuksFormatter } from "../encryption/luks-formatter.js";
 import type { LuksHeader } from "../encryption/luks-header.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { systemErrorOf } from "../fs/system-error.js";
 import { type ImageLock, lockImage } from "./image-lock.js";
-import { tryContainer } from "./qcow2-container.js";
+import { tryContainer } from "./luks-container.js";
 import { Qcow2Creator } from "./qcow2-create.js";
+import { holdEntry } from "./qcow2-entry.js";
 import type { Qcow2Header } from "./qcow2-header.js";
 import { probeQcow2 } from "./qcow2-probe.js";
 import type { FormatRequest } from "./storage-backend.js";
@@ -31,12 +32,7 @@ export class Qcow2Format {
 
   /** `StorageBackend.createEncrypted` for the file at `path`; where this is a symbolic link, the link stays. */
   async run(path: string, request: FormatRequest): Promise<LuksHeader> {
-    const real = await realPath(path);
-    // the directory's entry and not the inode: this is what is replaced
-    const { dev, ino } = await stat(dirname(real), { bigint: true });
-    return await this.locks.hold(`entry ${dev}:${ino}/${basename(real)}`, (lock) =>
-      this.format(real, request, lock),
-    );
+    return await holdEntry(this.locks, path, (real, lock) => this.format(real, request, lock));
   }
 
   private async format(path: string, request: FormatRequest, volumeLock: number): Promise<LuksHeader> {
@@ -48,7 +44,7 @@ export class Qcow2Format {
     await using file = await VolumeFile.open(path, "read");
     const found = await probeQcow2(this.runner, file, "header");
     if (found.kind === "luks" && found.header.uuid === uuid) {
-      const answer = await tryContainer(this.formatter, file, found, passphrase);
+      const answer = await tryContainer(this.formatter, file, found.header, passphrase, found.container);
       if (answer === "rejected") throw passphraseRejected(path);
       return found.header;
     }
@@ -95,7 +91,7 @@ export class Qcow2Format {
     const probe = await probeQcow2(this.runner, original, "read");
     if (probe.kind !== "empty") throw formatRefused(original.name, probe);
     if (!(await original.isInPlace())) throw volumeReplaced(original.name);
-    lock.assertHeld();
+    await lock.assertHeld();
     try {
       await rename(temporary, original.path);
       await using directory = await open(dirname(original.path), "r");
@@ -112,10 +108,4 @@ async function discard(path: string): Promise<void> {
   await unlink(path).catch((thrown: unknown) => {
     if (systemErrorOf(thrown) === undefined) throw thrown;
   });
-}
-
-/** @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
-async function realPath(path: string): Promise<string> {
-  await using file = await VolumeFile.open(path, "read");
-  return file.path;
 }

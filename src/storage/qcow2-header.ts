@@ -6,17 +6,25 @@ export interface Qcow2Header {
   readonly clusterSize: number;
   readonly refcountBits: number;
   readonly refcountTable: { readonly offset: number; readonly clusters: number };
+  readonly l1Table: { readonly offset: number; readonly entries: number };
   readonly lazyRefcounts: boolean;
   readonly extendedL2: boolean;
   readonly compression: "zlib" | "zstd";
   readonly encryption: Qcow2Encryption;
-  /** As the image names it. */
-  readonly backingFile: string | undefined;
+  /** Undefined for an image that is no overlay. */
+  readonly backing: Qcow2Backing | undefined;
   readonly snapshots: number;
   readonly persistentBitmaps: boolean;
   readonly externalDataFile: boolean;
-  /** Where the header extensions begin: the length of the header without them. */
-  readonly extensionsOffset: number;
+  /** Where the header extensions begin, which is the length of the header without them, and where they end. */
+  readonly extensions: { readonly offset: number; readonly end: number };
+}
+
+/** What an overlay says about its base, as bytes: neither need be text. */
+export interface Qcow2Backing {
+  readonly name: Buffer;
+  /** Undefined in images of old tools: whoever opens the base guesses. */
+  readonly format: Buffer | undefined;
 }
 
 export type Qcow2Encryption =
@@ -37,11 +45,18 @@ export const QCOW2_HEADER_AREA = 65_536;
 /** The field crypt_method, and its value for LUKS. */
 export const CRYPT_METHOD_OFFSET = 32;
 export const CRYPT_LUKS = 2;
+/** The fields backing_file_offset (64 bits) and backing_file_size (32 bits). */
+export const BACKING_FILE_OFFSET = 8;
+export const BACKING_FILE_SIZE_OFFSET = 16;
 /** Header extension "full disk encryption header pointer". */
 export const EXTENSION_ENCRYPTION = 0x0537be77;
+/** Header extension "backing file format name". */
+export const EXTENSION_BACKING_FORMAT = 0xe2792aca;
 
 const MAGIC = 0x514649fb;
 const EXTENSION_BITMAPS = 0x23852875;
+/** QEMU's limit for the name of a backing file. */
+const LONGEST_NAME = 1023;
 const V2_LENGTH = 72;
 const V3_LENGTH = 104;
 const INCOMPATIBLE = { dirty: 1n, corrupt: 2n, externalData: 4n, compression: 8n, extendedL2: 16n };
@@ -65,20 +80,23 @@ export function readQcow2Header(bytes: Buffer): Qcow2HeaderAnswer {
 
   const added = version === 2 ? V2_FIELDS : readV3Fields(bytes);
   if (typeof added === "string") return bad(added);
-  const extensions = readExtensions(bytes, added.extensionsOffset, clusterSize);
+  const { features, compatible, extensionsOffset, ...fields } = added;
+  const extensions = readExtensions(bytes, extensionsOffset, clusterSize);
   if (extensions === undefined) return bad("the qcow2 header extensions are cut off");
-  const encryption = readEncryption(bytes, extensions, clusterSize);
+  const encryption = readEncryption(bytes, extensions.byType, clusterSize);
   if (encryption === undefined) return bad("the qcow2 header says that it is encrypted, and not how");
-  const { features, compatible, ...fields } = added;
+  const backing = readBacking(bytes, extensions, clusterSize);
+  if (backing === "bad") return bad("the qcow2 header has an impossible backing file name");
   const header: Qcow2Header = {
-    ...{ version, size, clusterSize, encryption, ...fields },
+    ...{ version, size, clusterSize, encryption, backing, ...fields },
     refcountTable: { offset: Number(bytes.readBigUInt64BE(48)), clusters: bytes.readUInt32BE(56) },
+    l1Table: { offset: Number(bytes.readBigUInt64BE(40)), entries: bytes.readUInt32BE(36) },
     lazyRefcounts: (compatible & LAZY_REFCOUNTS) !== 0n,
     extendedL2: (features & INCOMPATIBLE.extendedL2) !== 0n,
     externalDataFile: (features & INCOMPATIBLE.externalData) !== 0n,
-    backingFile: readBackingFile(bytes),
     snapshots: bytes.readUInt32BE(60),
-    persistentBitmaps: extensions.has(EXTENSION_BITMAPS),
+    persistentBitmaps: extensions.byType.has(EXTENSION_BITMAPS),
+    extensions: { offset: extensionsOffset, end: extensions.end },
   };
   return { kind: "qcow2", header };
 }
@@ -118,20 +136,27 @@ function readV3Fields(bytes: Buffer): AddedFields | string {
   };
 }
 
-/** The header extensions by their type; undefined if the first cluster ends within them. */
-function readExtensions(bytes: Buffer, offset: number, clusterSize: number): Map<number, Buffer> | undefined {
-  const end = Math.min(bytes.length, clusterSize, Number(bytes.readBigUInt64BE(8)) || clusterSize);
-  const extensions = new Map<number, Buffer>();
+interface Extensions {
+  readonly byType: ReadonlyMap<number, Buffer>;
+  /** Where the mark of their end stands. */
+  readonly end: number;
+}
+
+/** Undefined if the first cluster, or the backing file's name, begins within them. */
+function readExtensions(bytes: Buffer, offset: number, clusterSize: number): Extensions | undefined {
+  const backing = Number(bytes.readBigUInt64BE(BACKING_FILE_OFFSET));
+  const limit = Math.min(bytes.length, clusterSize, backing || clusterSize);
+  const byType = new Map<number, Buffer>();
   let at = offset;
-  while (at + 8 <= end) {
+  while (at + 8 <= limit) {
     const type = bytes.readUInt32BE(at);
-    if (type === 0) return extensions;
+    if (type === 0) return { byType, end: at };
     const length = bytes.readUInt32BE(at + 4);
-    if (at + 8 + length > end) return undefined;
-    extensions.set(type, bytes.subarray(at + 8, at + 8 + length));
+    if (at + 8 + length > limit) return undefined;
+    byType.set(type, bytes.subarray(at + 8, at + 8 + length));
     at += 8 + Math.ceil(length / 8) * 8;
   }
-  return at === end ? extensions : undefined;
+  return at === limit ? { byType, end: at } : undefined;
 }
 
 function readEncryption(
@@ -151,9 +176,17 @@ function readEncryption(
   return isPossible ? { kind: "luks", offset, length } : undefined;
 }
 
-function readBackingFile(bytes: Buffer): string | undefined {
-  const offset = Number(bytes.readBigUInt64BE(8));
-  return offset === 0 ? undefined : bytes.toString("utf8", offset, offset + bytes.readUInt32BE(16));
+function readBacking(
+  bytes: Buffer,
+  { byType, end }: Extensions,
+  clusterSize: number,
+): Qcow2Backing | "bad" | undefined {
+  const offset = Number(bytes.readBigUInt64BE(BACKING_FILE_OFFSET));
+  if (offset === 0) return undefined;
+  const length = bytes.readUInt32BE(BACKING_FILE_SIZE_OFFSET);
+  const isInside = offset >= end && offset + length <= Math.min(bytes.length, clusterSize);
+  if (!isInside || length === 0 || length > LONGEST_NAME) return "bad";
+  return { name: bytes.subarray(offset, offset + length), format: byType.get(EXTENSION_BACKING_FORMAT) };
 }
 
 function bad(reason: string): Qcow2HeaderAnswer {

@@ -6,7 +6,8 @@ import {
 } from "../encryption/luks-header.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { allocationMap } from "./allocation-map.js";
-import { QCOW2_HEADER_AREA, type Qcow2Header, readQcow2Header } from "./qcow2-header.js";
+import { QCOW2_HEADER_AREA, type Qcow2Backing, type Qcow2Header, readQcow2Header } from "./qcow2-header.js";
+import { probeOverlay } from "./qcow2-overlay.js";
 import { signatureOf } from "./signature.js";
 import type { Probe, ProbeDepth } from "./storage-backend.js";
 import type { VolumeFile } from "./volume-file.js";
@@ -40,7 +41,17 @@ export async function probeQcow2(
   const signature = contentBesidesClusters(image);
   // checked before qemu-img sees the image: a hostile header must not make it open other files
   if (signature !== undefined) return { kind: "data", signature };
+  const { backing } = image;
+  if (backing !== undefined && backing.format === undefined)
+    return { kind: "unreadable", reason: guessed(backing) };
   if (depth === "header") return { kind: "allocated" };
+  if (backing !== undefined) {
+    const answer = await probeOverlay(runner, file, image, depth);
+    if (answer === "empty") return { kind: "empty", image };
+    return answer === "data"
+      ? { kind: "data", signature: `${overlay(backing)} with data of its own` }
+      : { kind: answer };
+  }
   const allocation = await allocationMap(runner, file, { format: "qcow2", size: image.size });
   if (allocation !== "compressed" && allocation.length === 0) return { kind: "empty", image };
   switch (depth) {
@@ -81,9 +92,17 @@ async function probeContainer(
 function contentBesidesClusters(image: Qcow2Header): string | undefined {
   if (image.encryption.kind === "aes") return "qcow2 image with QEMU's old AES encryption";
   if (image.externalDataFile) return "qcow2 image with an external data file";
-  // quoted, since the name comes from the image and may hold anything
-  if (image.backingFile !== undefined) return `qcow2 overlay over ${JSON.stringify(image.backingFile)}`;
   if (image.snapshots > 0) return "qcow2 image with internal snapshots";
   if (image.persistentBitmaps) return "qcow2 image with persistent bitmaps";
   return undefined;
+}
+
+/** Quoted, since the name comes from the image and may hold anything. */
+function overlay({ name }: Qcow2Backing): string {
+  return `qcow2 overlay over ${JSON.stringify(name.toString())}`;
+}
+
+/** qemu-img makes no overlay without the base's format any more, and libvirt starts no guest from one. */
+function guessed(backing: Qcow2Backing): string {
+  return `it is a ${overlay(backing)} that does not say in which format that is; write it down: qemu-img rebase -u -f qcow2 -F FORMAT -b BASE IMAGE`;
 }

@@ -1,10 +1,7 @@
 import { claimedLuksUuid, LUKS_HEADER_BLOCK, readLuksHeader } from "../encryption/luks-header.js";
-import type { CommandRunner } from "../exec/command-runner.js";
-import { allocationMap } from "./allocation-map.js";
-import { signatureOf } from "./signature.js";
+import type { RawVolume } from "./raw-volume.js";
 import type { Probe, ProbeDepth } from "./storage-backend.js";
-import type { VolumeFile } from "./volume-file.js";
-import { isZero, readsAsZero } from "./zero.js";
+import { isZero } from "./zero.js";
 
 /**
  * Bytes at the start that are read rather than taken for allocated: QEMU allocates the first block of every raw image
@@ -12,31 +9,26 @@ import { isZero, readsAsZero } from "./zero.js";
  */
 const HEAD = 1024 * 1024;
 
-/** What a raw image file holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
-export async function probeRaw(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
-  const start = await file.read(0, LUKS_HEADER_BLOCK);
-  const probe = await probeFrom(start, runner, file, depth);
+/** What a raw volume holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
+export async function probeRaw(volume: RawVolume, depth: ProbeDepth): Promise<Probe> {
+  const start = await volume.read(0, LUKS_HEADER_BLOCK);
+  const probe = await probeFrom(start, volume, depth);
   if (probe.kind === "luks" || depth === "header") return probe;
   // another process may have formatted it while the rest was looked at
-  const now = await file.read(0, LUKS_HEADER_BLOCK);
-  return now.equals(start) ? probe : probeFrom(now, runner, file, depth);
+  const now = await volume.read(0, LUKS_HEADER_BLOCK);
+  return now.equals(start) ? probe : probeFrom(now, volume, depth);
 }
 
-async function probeFrom(
-  start: Buffer,
-  runner: CommandRunner,
-  file: VolumeFile,
-  depth: ProbeDepth,
-): Promise<Probe> {
+async function probeFrom(start: Buffer, volume: RawVolume, depth: ProbeDepth): Promise<Probe> {
   const luks = readLuksHeader(start);
   switch (luks.kind) {
     case "luks":
-      if (luks.header.payloadOffset < file.size) return luks;
+      if (luks.header.payloadOffset < volume.size) return luks;
       return badLuks("the volume ends before the payload of its LUKS header", start);
     case "bad":
       return badLuks(luks.reason, start);
     case "none":
-      return isZero(start) ? probeRest(runner, file, depth) : data(runner, file, depth);
+      return isZero(start) ? probeRest(volume, depth) : data(volume, depth);
   }
 }
 
@@ -45,18 +37,20 @@ function badLuks(reason: string, start: Buffer): Probe {
 }
 
 /** Of a volume whose first block is zero. */
-async function probeRest(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
+async function probeRest(volume: RawVolume, depth: ProbeDepth): Promise<Probe> {
   if (depth === "header") return { kind: "allocated" };
-  const allocation = await allocationMap(runner, file, { format: "raw", size: file.size });
+  const allocation = await volume.allocation();
   const isSmall =
     allocation !== "compressed" && allocation.every(({ offset, length }) => offset + length <= HEAD);
   if (depth === "read" || isSmall) {
-    return (await readsAsZero(file, allocation)) ? { kind: "empty" } : data(runner, file, depth);
+    if (!(await volume.readsAsZero(allocation, 0))) return data(volume, depth);
+    const signature = await volume.obstacle();
+    return signature === undefined ? { kind: "empty" } : { kind: "data", signature };
   }
-  const signature = await signatureOf(runner, file);
+  const signature = await volume.signature();
   return signature === undefined ? { kind: "allocated" } : { kind: "data", signature };
 }
 
-async function data(runner: CommandRunner, file: VolumeFile, depth: ProbeDepth): Promise<Probe> {
-  return { kind: "data", signature: depth === "header" ? undefined : await signatureOf(runner, file) };
+async function data(volume: RawVolume, depth: ProbeDepth): Promise<Probe> {
+  return { kind: "data", signature: depth === "header" ? undefined : await volume.signature() };
 }

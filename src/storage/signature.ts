@@ -8,11 +8,14 @@ const AMBIVALENT = 8;
 
 const QCOW2 = Buffer.from("QFI\xfb", "latin1");
 
+/** A file whose start is a volume's, open. */
+export type SignedFile = Pick<VolumeFile, "fd" | "read">;
+
 /**
  * What the volume seems to hold, in words for a message: `ext4 file system`, or undefined where nothing known was
  * found. For messages only: whether a volume is refused never depends on it, so a failure of blkid is no failure.
  */
-export async function signatureOf(runner: CommandRunner, file: VolumeFile): Promise<string | undefined> {
+export async function signatureOf(runner: CommandRunner, file: SignedFile): Promise<string | undefined> {
   try {
     if ((await file.read(0, QCOW2.length)).equals(QCOW2)) return "qcow2 image";
     const { exitCode, stdout } = await runner.run({

@@ -1,5 +1,6 @@
 import type { LuksHeader } from "../encryption/luks-header.js";
 import type { EncryptionFormat, LuksSpec } from "../encryption/luks-spec.js";
+import type { Tool } from "../exec/tools.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Secret } from "../secret/secret.js";
 import type { Volume } from "./volume.js";
@@ -37,8 +38,20 @@ export interface FormatRequest {
   readonly passphrase: Secret;
 }
 
+export interface GrowRequest {
+  readonly volume: Volume;
+  /** The volume's own LUKS header. */
+  readonly header: LuksHeader;
+  /** Bytes that the guest shall see at least. */
+  readonly guestSize: bigint;
+  /** Of the volume's key, for storage that cannot be enlarged without it. The caller disposes of it. */
+  readonly passphrase: Secret;
+  /** Whether a guest has the volume open. */
+  readonly guest: "stopped" | "running";
+}
+
 /** A QEMU -blockdev / --image-opts tree, as JSON. */
-export type QemuNode = { readonly [key: string]: string | number | boolean | QemuNode };
+export type QemuNode = { readonly [key: string]: string | number | boolean | QemuNode | readonly QemuNode[] };
 
 /**
  * One kind of storage. `test/contract/storage-backend.contract.ts` runs on every implementation.
@@ -47,10 +60,12 @@ export interface StorageBackend {
   readonly type: string;
   /** Encryption formats that it can carry. */
   readonly formats: readonly EncryptionFormat[];
+  /** Programs that this storage needs besides those that every format needs. */
+  readonly tools: readonly Tool[];
 
   accepts(volume: Volume): boolean | Promise<boolean>;
 
-  /** Never throws for what the volume is or is not; never writes. */
+  /** Never throws for what the volume is or is not; never writes. What it must activate, it leaves as it was found. */
   probe(volume: Volume, depth: ProbeDepth): Promise<Probe>;
 
   /**
@@ -58,7 +73,7 @@ export interface StorageBackend {
    * depth `read` and formats in one go, so that two callers cannot both format, and no QEMU writes meanwhile. Idempotent: a volume that already has this
    * UUID's header and that the passphrase opens is success; a header of this UUID that a kill cut short (payload
    * still empty) is made anew. Returns after fsync and after the passphrase was proven to open the volume.
-   * The volume's size does not change: the guest sees its size less the payload offset (raw) or all of it (qcow2).
+   * The volume's size does not change: the guest sees its size less the payload offset (qcow2: all of it).
    * @throws VOLUME_NOT_EMPTY, VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY, VOLUME_TOO_SMALL, VOLUME_UNSUPPORTED,
    *   VOLUME_WRITE_FAILED, LUKS_UUID_MISMATCH, LOCK_TIMEOUT, PASSPHRASE_REJECTED (this UUID's header is in use, and the
    *   passphrase does not open it): the volume is as it was, or as a further call mends it
@@ -74,6 +89,44 @@ export interface StorageBackend {
   /** How QEMU opens the encrypted volume; `secretId` names the `-object secret`. */
   qemuNode(volume: Volume, secretId: string): QemuNode;
 
-  /** Bytes that the guest sees, for a volume with `header`. */
+  /**
+   * Bytes that the guest sees, for a volume with `header`.
+   * @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE
+   */
   guestSize(volume: Volume, header: LuksHeader): Promise<bigint>;
+
+  /** Bytes by which the volume grows, where that is more than a sector. @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
+  extent?(volume: Volume): Promise<bigint>;
+
+  /**
+   * Enlarges the volume until its guest can see at least `guestSize` bytes: exactly these, rounded up to what the
+   * storage allocates (a sector of 512 bytes, an extent). Never makes it smaller. Idempotent. What the QEMU of a
+   * running guest enlarges by itself when it is told the new size (image files, RBD images) is left to it.
+   * @returns the size that the guest's QEMU is to be told, in bytes; a stopped guest sees it at its next start
+   * @throws VOLUME_WOULD_SHRINK, VOLUME_GROW_FAILED (no room, or storage that cannot be enlarged from here),
+   *   VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY: the volume is as large as it was
+   */
+  grow(request: GrowRequest): Promise<bigint>;
+}
+
+export interface AllocateRequest {
+  readonly volume: Volume;
+  /** Bytes that the guest shall see once the volume is encrypted. */
+  readonly guestSize: bigint;
+  /** Where it is taken from, for storage that has a choice: the thin pool. */
+  readonly pool?: string;
+}
+
+/** A storage backend that can make volumes, as large as their LUKS header and the guest's disk together. */
+export interface VolumeAllocator {
+  /**
+   * Makes a new volume, empty and not encrypted yet. All or nothing.
+   * @returns its own size in bytes: what the guest shall see and the payload offset, rounded up to the storage's extent
+   * @throws VOLUME_EXISTS, VOLUME_ALLOCATE_FAILED, VOLUME_UNSUPPORTED
+   */
+  allocate(request: AllocateRequest): Promise<bigint>;
+}
+
+export function canAllocate(backend: StorageBackend): backend is StorageBackend & VolumeAllocator {
+  return "allocate" in backend;
 }

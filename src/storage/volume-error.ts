@@ -29,11 +29,45 @@ export function volumeTooSmall(path: string, size: number, { payloadOffset }: Lu
   });
 }
 
-export function volumeBusy(path: string): LuksmithError {
+export function volumeExists(path: string): LuksmithError {
+  return new LuksmithError("VOLUME_EXISTS", {
+    what: `cannot make volume ${path}`,
+    why: "it exists already",
+    hint: "choose another name",
+  });
+}
+
+export function volumeNotAllocated(path: string, why: string): LuksmithError {
+  return new LuksmithError("VOLUME_ALLOCATE_FAILED", {
+    what: `cannot make volume ${path}`,
+    why,
+    hint: "put this right and try again; nothing is left of the try",
+  });
+}
+
+export function volumeNotGrown(path: string, why: string, hint?: string): LuksmithError {
+  return new LuksmithError("VOLUME_GROW_FAILED", {
+    what: `cannot enlarge volume ${path}`,
+    why,
+    hint: hint ?? "put this right and try again; the volume is as large as it was",
+  });
+}
+
+/** @throws VOLUME_WOULD_SHRINK if the guest sees more than it shall */
+export function refuseShrinking(path: string, guestSees: bigint, guestSize: bigint): void {
+  if (guestSees <= guestSize) return;
+  throw new LuksmithError("VOLUME_WOULD_SHRINK", {
+    what: `cannot make volume ${path} smaller`,
+    why: `its guest sees ${guestSees} bytes, and ${guestSize} would cut off data`,
+    hint: "say a size that is larger than that",
+  });
+}
+
+export function volumeBusy(path: string, why = "a QEMU process has it open"): LuksmithError {
   return new LuksmithError("VOLUME_BUSY", {
     what: `cannot format volume ${path}`,
-    why: "a QEMU process has it open",
-    hint: "stop the guest or the block job that uses it",
+    why,
+    hint: "stop the guest, the block job or the program that uses it",
   });
 }
 

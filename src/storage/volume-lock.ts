@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
-import { closeSync, constants, mkdirSync, openSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync } from "node:fs";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
-import { lockDescriptor } from "../fs/file-lock.js";
+import { lockDescriptor, type Sharing } from "../fs/file-lock.js";
 import { systemErrorOf } from "../fs/system-error.js";
 
 /**
- * Exclusive locks, one for each volume or guest, between all processes of this host. The kernel releases them whatever
- * way this process ends (fs/file-lock.ts).
+ * Locks, one for each volume or guest, between all processes of this host; exclusive where nothing else is said. The
+ * kernel releases them whatever way this process ends (fs/file-lock.ts).
  */
 export class VolumeLocks {
   /**
@@ -25,21 +25,66 @@ export class VolumeLocks {
    * for a child that could outlive this process: inheriting it, the child keeps the lock until it has ended as well.
    * @throws LOCK_TIMEOUT, NOT_PERMITTED
    */
-  async hold<T>(identity: string, work: (lock: number) => Promise<T>): Promise<T> {
-    const fd = this.openLockFile(createHash("sha256").update(identity).digest("hex"));
+  async hold<T>(
+    identity: string,
+    work: (lock: number) => Promise<T>,
+    sharing: Sharing = "exclusive",
+  ): Promise<T> {
+    const fd = this.openLockFile(identity);
     try {
-      await this.lock(fd);
+      await this.lock(fd, sharing);
       return await work(fd);
     } finally {
       closeSync(fd);
     }
   }
 
-  private openLockFile(name: string): number {
+  /**
+   * Has the lock of `identity` together with all who share it, until what is returned is disposed of.
+   * @throws LOCK_TIMEOUT, NOT_PERMITTED
+   */
+  async share(identity: string): Promise<Disposable> {
+    const fd = this.openLockFile(identity);
+    try {
+      await this.lock(fd, "shared");
+    } catch (thrown) {
+      closeSync(fd);
+      throw thrown;
+    }
+    let isOpen = true;
+    return {
+      [Symbol.dispose]() {
+        if (isOpen) closeSync(fd);
+        isOpen = false;
+      },
+    };
+  }
+
+  /** Whether somebody shares it now. @throws NOT_PERMITTED */
+  async isShared(identity: string): Promise<boolean> {
+    if (!this.wasShared(identity)) return false;
+    const fd = this.openLockFile(identity);
+    try {
+      return (await lockDescriptor(fd, { runner: this.runner, patience: 0 })) === "busy";
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Whether anybody has shared it since this host was started. Starts no process. */
+  wasShared(identity: string): boolean {
+    return existsSync(this.pathOf(identity));
+  }
+
+  private pathOf(identity: string): string {
+    return `${this.directory}/${createHash("sha256").update(identity).digest("hex")}`;
+  }
+
+  private openLockFile(identity: string): number {
     try {
       mkdirSync(this.directory, { recursive: true, mode: 0o700 });
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
-      return openSync(`${this.directory}/${name}`, flags, 0o600);
+      return openSync(this.pathOf(identity), flags, 0o600);
     } catch (thrown) {
       const error = systemErrorOf(thrown);
       if (error === undefined) throw thrown;
@@ -51,8 +96,9 @@ export class VolumeLocks {
     }
   }
 
-  private async lock(fd: number): Promise<void> {
-    if ((await lockDescriptor(fd, { runner: this.runner, patience: this.patience })) === "locked") return;
+  private async lock(fd: number, sharing: Sharing): Promise<void> {
+    const { runner, patience } = this;
+    if ((await lockDescriptor(fd, { runner, patience, sharing })) === "locked") return;
     throw new LuksmithError("LOCK_TIMEOUT", {
       what: "another luksmith process is working on the same guest or volume",
       why: `it did not finish within ${this.patience} s`,

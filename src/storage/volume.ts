@@ -2,6 +2,7 @@
 export type Volume =
   | { readonly kind: "file"; readonly path: string; readonly format: VolumeFormat }
   | { readonly kind: "block"; readonly path: string; readonly format: VolumeFormat }
+  | RbdVolume
   /** An empty drive. */
   | { readonly kind: "none" }
   /**
@@ -16,15 +17,33 @@ export type Volume =
       readonly pathUnknown?: true;
     };
 
+/** An image of a Ceph cluster, reached over the network and never mapped by the kernel. */
+export interface RbdVolume {
+  readonly kind: "rbd";
+  readonly pool: string;
+  readonly namespace?: string;
+  readonly image: string;
+  /** Image format inside, which can be raw only. */
+  readonly format: VolumeFormat;
+  /** The cephx user without `client.`; without it the settings' one. */
+  readonly user?: string;
+  /** Absolute path of ceph.conf; without it the settings' one. */
+  readonly conf?: string;
+  /** `host:port` of the monitors; without them those of ceph.conf. */
+  readonly monitors?: readonly string[];
+}
+
 /** The image format inside: `<driver type>` of libvirt, `raw` where it is not said. */
 export type VolumeFormat = "raw" | "qcow2" | "other";
 
-/** The volume in words that people and key records use: its path. */
+/** The volume in words that people and key records use: its path, or `rbd:pool/namespace/image`. */
 export function volumeName(volume: Volume): string {
   switch (volume.kind) {
     case "file":
     case "block":
       return volume.path;
+    case "rbd":
+      return `rbd:${[volume.pool, volume.namespace, volume.image].filter((part) => part !== undefined).join("/")}`;
     case "none":
       return "empty drive";
     case "other":

@@ -3,34 +3,70 @@
  * do not compare, so a missed target is said plainly and is no failure. With --json, one JSON object on stdout.
  */
 import { cpus } from "node:os";
+import { installPackages } from "../lab/debian.js";
+import { findGroup, type Group } from "../lab/groups.js";
+import { startLibvirtHost } from "../lab/libvirt-host.js";
+import { measureInUml, measureOnHost } from "./measure.js";
 import { installPlugin } from "./plugin.js";
-import { measure, SECTIONS } from "./measure.js";
 import { renderFindings, verdict } from "./report.js";
 import type { Findings } from "./row.js";
-import { startLibvirtHost } from "../lab/libvirt-host.js";
+import { type Machine, parseRequest, type Section, SECTIONS, sectionsOn } from "./section.js";
 
-const json = process.argv.includes("--json");
+const request = parseRequest(process.argv.slice(2));
+switch (request.kind) {
+  case "list":
+    process.stdout.write(`${SECTIONS.join("\n")}\n`);
+    break;
+  case "refused":
+    process.stderr.write(
+      `error: ${request.what}\ncause: the sections are ${SECTIONS.join(", ")}\nhint: npm run bench -- --list\n`,
+    );
+    process.exitCode = 2;
+    break;
+  case "run": {
+    const findings = await bench(request.sections);
+    process.stdout.write(request.json ? toJson(findings) : `${renderFindings(findings)}\n`);
+  }
+}
 
-const findings = await bench();
-if (json) {
-  const machine = { node: process.versions.node, processor: cpus()[0]?.model, processors: cpus().length };
-  const rows = findings.rows.map((row) => ({ ...row, verdict: verdict(row) }));
-  process.stdout.write(`${JSON.stringify({ machine, rows, memory: findings.memory }, undefined, 2)}\n`);
-} else process.stdout.write(`${renderFindings(findings)}\n`);
+/** @throws if a Debian package cannot be installed, or if anything that it timed did not work */
+async function bench(sections: readonly Section[]): Promise<Findings> {
+  const groups = [groupFor("host", sections, "libvirt"), groupFor("uml", sections, "faults")].flat();
+  const { failed } = await installPackages(groups);
+  if (failed > 0) throw new Error("a Debian package that the bench needs is missing");
+  const parts = [...(await benchOnHost(sectionsOn("host", sections)))];
+  for (const section of sectionsOn("uml", sections)) {
+    parts.push(await announce(section, () => measureInUml(section)));
+  }
+  return { rows: parts.flatMap(({ rows }) => rows), memory: parts.flatMap(({ memory }) => memory) };
+}
 
-async function bench(): Promise<Findings> {
+/** What is measured on a machine uses the packages of the tests on it. */
+function groupFor(machine: Machine, sections: readonly Section[], name: string): Group[] {
+  const group = findGroup(name);
+  return sectionsOn(machine, sections).length > 0 && group !== undefined ? [group] : [];
+}
+
+async function benchOnHost(sections: readonly Section[]): Promise<Findings[]> {
+  if (sections.length === 0) return [];
   await using host = await startLibvirtHost();
   await installPlugin(host);
   const parts: Findings[] = [];
-  for (const section of SECTIONS) {
-    const started = performance.now();
-    process.stderr.write(`measuring ${section}`.padEnd(40));
-    parts.push(await measure(host, section));
-    process.stderr.write(
-      `${Math.round((performance.now() - started) / 1000)
-        .toString()
-        .padStart(5)} s\n`,
-    );
-  }
-  return { rows: parts.flatMap(({ rows }) => rows), memory: parts.flatMap(({ memory }) => memory) };
+  for (const section of sections) parts.push(await announce(section, () => measureOnHost(host, section)));
+  return parts;
+}
+
+async function announce<T>(section: Section, work: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  process.stderr.write(`measuring ${section}`.padEnd(40));
+  const result = await work();
+  const seconds = Math.round((performance.now() - started) / 1000);
+  process.stderr.write(`${seconds.toString().padStart(5)} s\n`);
+  return result;
+}
+
+function toJson({ rows, memory }: Findings): string {
+  const machine = { node: process.versions.node, processor: cpus()[0]?.model, processors: cpus().length };
+  const judged = rows.map((row) => ({ ...row, verdict: verdict(row) }));
+  return `${JSON.stringify({ machine, rows: judged, memory }, undefined, 2)}\n`;
 }

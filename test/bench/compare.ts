@@ -7,8 +7,8 @@ export interface Action {
   readonly after?: () => unknown;
 }
 
-/** Milliseconds of each round, by the action's name. */
-export type Samples<Name extends string> = Readonly<Record<Name, readonly number[]>>;
+/** What each round measured, milliseconds where nothing else is said, by the action's name. */
+export type Samples<Name extends string, Sample = number> = Readonly<Record<Name, readonly Sample[]>>;
 
 /** `rounds` rounds, or fewer when `seconds` are over, but no fewer than three. */
 export interface Effort {
@@ -22,13 +22,22 @@ const LEAST_ROUNDS = 3;
  * Measures every action once in each round, one after the other: what slows this machine down for a while slows down
  * both sides of a ratio.
  */
-export async function interleave<Name extends string, Kind extends Action>(
+export async function interleave<Name extends string>(
+  actions: Readonly<Record<Name, Action>>,
+  effort: Effort,
+): Promise<Samples<Name>>;
+export async function interleave<Name extends string, Kind extends Action, Sample>(
   actions: Readonly<Record<Name, Kind>>,
+  effort: Effort,
+  measure: (action: Kind) => Sample | Promise<Sample>,
+): Promise<Samples<Name, Sample>>;
+export async function interleave(
+  actions: Readonly<Record<string, Action>>,
   { rounds, seconds }: Effort,
-  measure: (action: Kind) => number | Promise<number> = wallTime,
-): Promise<Samples<Name>> {
-  const entries = Object.entries<Kind>(actions);
-  const samples = Object.fromEntries(entries.map(([name]) => [name, [] as number[]]));
+  measure: (action: Action) => unknown = wallTime,
+): Promise<Samples<string, unknown>> {
+  const entries = Object.entries(actions);
+  const samples = Object.fromEntries(entries.map(([name]) => [name, [] as unknown[]]));
   const deadline = performance.now() + seconds * 1000;
   for (let round = 0; round < rounds; round++) {
     if (round >= LEAST_ROUNDS && performance.now() > deadline) break;
@@ -38,7 +47,7 @@ export async function interleave<Name extends string, Kind extends Action>(
       await action.after?.();
     }
   }
-  return samples as Record<Name, number[]>;
+  return samples;
 }
 
 async function wallTime({ run, transient }: Action): Promise<number> {

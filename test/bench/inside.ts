@@ -1,19 +1,31 @@
-/** The part of the bench that runs on the private host: `inside.ts SECTION DIR`, findings as JSON on stdout. */
+/** The part of the bench that runs where it is measured: `inside.ts SECTION DIR`, findings as JSON on stdout. */
+import { mkdirSync } from "node:fs";
 import { benchCommands } from "./commands.js";
+import { benchDiskIo } from "./disk-io.js";
+import { benchDmCrypt } from "./dm-crypt.js";
+import { benchHeaderWrites } from "./header-writes.js";
 import { benchHooks } from "./hooks.js";
-import type { Section } from "./measure.js";
+import { benchManyDisks } from "./many-disks.js";
 import { benchNewDisks } from "./new-disks.js";
 import type { Findings } from "./row.js";
+import type { Section } from "./section.js";
 import { Stock } from "./stock.js";
+import { benchTuning } from "./tuning.js";
 import { benchUnlocking } from "./unlocking.js";
 
 const BENCHES: Readonly<Record<Section, (stock: Stock) => Promise<Findings>>> = {
   hooks: benchHooks,
-  "new disks": benchNewDisks,
+  "new-disks": benchNewDisks,
+  "many-disks": benchManyDisks,
+  "header-writes": benchHeaderWrites,
   unlocking: benchUnlocking,
   commands: benchCommands,
+  "disk-io": benchDiskIo,
+  tuning: benchTuning,
+  "dm-crypt": benchDmCrypt,
 };
 
 const [section, dir] = process.argv.slice(2) as [Section, string];
 using stock = new Stock(dir);
+mkdirSync(stock.places.volumes, { recursive: true });
 process.stdout.write(JSON.stringify(await BENCHES[section](stock)));

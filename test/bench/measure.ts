@@ -1,21 +1,29 @@
 import { fileURLToPath } from "node:url";
 import type { LibvirtHost } from "../lab/libvirt-host.js";
+import { RESULTS, runInUml } from "../lab/uml.js";
 import type { Findings } from "./row.js";
-
-export const SECTIONS = ["hooks", "new disks", "unlocking", "commands"] as const;
-export type Section = (typeof SECTIONS)[number];
+import type { Section } from "./section.js";
 
 const INSIDE = fileURLToPath(new URL("inside.ts", import.meta.url));
+const INSIDE_ARGV = [process.execPath, "--import", import.meta.resolve("tsx"), INSIDE];
 
 /**
  * Has a process within the host take the times, so that no nsenter is timed with them.
  * @throws with its standard error if anything that it timed did not work
  */
-export async function measure(host: LibvirtHost, section: Section): Promise<Findings> {
-  const { exitCode, stdout, stderr } = await host.exec([
-    ...[process.execPath, "--import", import.meta.resolve("tsx"), INSIDE],
-    ...[section, host.dir],
-  ]);
+export async function measureOnHost(host: LibvirtHost, section: Section): Promise<Findings> {
+  const { exitCode, stdout, stderr } = await host.exec([...INSIDE_ARGV, section, host.dir]);
   if (exitCode !== 0) throw new Error(`the bench of ${section} failed: ${stderr}`);
   return JSON.parse(stdout) as Findings;
+}
+
+/** In User-Mode Linux, whose files are all in memory. @throws as `measureOnHost` */
+export async function measureInUml(section: Section): Promise<Findings> {
+  const script = `exec "$@" >${RESULTS}/findings`;
+  const { exitCode, output, results } = await runInUml(
+    ["sh", "-c", script, "sh", ...INSIDE_ARGV, section, "/run/bench"],
+    { timeout: 300_000, memory: "2G" },
+  );
+  if (exitCode !== 0) throw new Error(`the bench of ${section} failed: ${output}`);
+  return JSON.parse(results.get("findings") ?? "") as Findings;
 }

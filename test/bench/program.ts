@@ -20,13 +20,31 @@ export function runProgram(program: Program): string {
 }
 
 /** bash's `time` knows milliseconds and counts a program's children, if the program waits for them as ours do. */
-const TIME = `TIMEFORMAT='%3U %3S'; time "$@"`;
+const TIME = `TIMEFORMAT='%3R %3U %3S'; time "$@"`;
+
+/** Whole milliseconds. */
+export interface Times {
+  /** From start to end. */
+  readonly wall: number;
+  /** Of the program and all that it starts. */
+  readonly processor: number;
+}
+
+/** @throws as runProgram, and where the program says anything: it has no more to say than that something failed */
+export function silentTimes({ argv, ...rest }: Program): Times {
+  const { stdout, stderr } = run({ argv: ["/bin/bash", "-c", TIME, "bash", ...argv], ...rest });
+  if (stdout !== "") throw new Error(`${argv[0]}: ${stdout.slice(0, 1000)}`);
+  return timesIn(stderr);
+}
 
 /** Milliseconds of processor time of the program and all that it starts. @throws as runProgram */
 export function processorTime({ argv, ...rest }: Program): number {
-  const { stderr } = run({ argv: ["/bin/bash", "-c", TIME, "bash", ...argv], ...rest });
-  const [, user, system] = /([\d.]+) ([\d.]+)\n$/.exec(stderr) ?? [];
-  return (Number(user) + Number(system)) * 1000;
+  return timesIn(run({ argv: ["/bin/bash", "-c", TIME, "bash", ...argv], ...rest }).stderr).processor;
+}
+
+function timesIn(stderr: string): Times {
+  const [, real, user, system] = /([\d.]+) ([\d.]+) ([\d.]+)\n$/.exec(stderr) ?? [];
+  return { wall: Number(real) * 1000, processor: (Number(user) + Number(system)) * 1000 };
 }
 
 function run({ argv: [file, ...args], input = "", fds = [] }: Program): SpawnSyncReturns<string> {

@@ -20,14 +20,14 @@ function digits(value: number): string {
 
 /** For a person. */
 export function renderFindings({ rows, memory }: Findings): string {
-  return `${renderRows(rows)}\n\n${renderMemory(memory)}`;
+  return [renderRows(rows), ...(memory.length === 0 ? [] : [renderMemory(memory)])].join("\n\n");
 }
 
 function renderRows(rows: readonly Row[]): string {
   const lines = rows.map((row) => {
-    const { subject, baseline, target, ratio, rounds, processorRatio, milliseconds } = row;
+    const { subject, baseline, target, ratio, rounds, processorRatio, scale } = row;
     const range = `${formatRatio(ratio.min)} to ${formatRatio(ratio.max)}`;
-    const times = `${digits(milliseconds.subject)} : ${digits(milliseconds.baseline)}`;
+    const medians = `${digits(scale.subject)} : ${digits(scale.baseline)} ${scale.unit}`;
     const processor = processorRatio === undefined ? "" : formatRatio(processorRatio.median);
     const limit = target === undefined ? "" : formatRatio(target);
     return [
@@ -36,13 +36,16 @@ function renderRows(rows: readonly Row[]): string {
       formatRatio(ratio.median),
       range,
       String(rounds),
-      times,
+      medians,
       processor,
       limit,
       verdict(row),
     ];
   });
-  return table(["subject", "compared with", "median", "range", "rounds", "ms", "cpu", "target", ""], lines);
+  return table(
+    ["subject", "compared with", "median", "range", "rounds", "medians", "cpu", "target", ""],
+    lines,
+  );
 }
 
 function renderMemory(memory: readonly Memory[]): string {

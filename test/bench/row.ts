@@ -1,12 +1,15 @@
 import { perRound, type Spread, spread } from "./compare.js";
 
+/** What was measured: times, or bytes. */
+export type Unit = "ms" | "bytes";
+
 /** One measured ratio: how many times `baseline` the `subject` takes. */
 export interface Row {
   readonly subject: string;
   readonly baseline: string;
   /** The ratio to keep. */
   readonly target?: number;
-  /** Of the times from start to end, over the rounds, each with the ratio of its own two times. */
+  /** Of the times from start to end, or of the bytes, over the rounds, each with the ratio of its own two. */
   readonly ratio: Spread;
   readonly rounds: number;
   /**
@@ -15,11 +18,12 @@ export interface Row {
    */
   readonly processorRatio?: Spread;
   /** Medians on this machine, to give the ratio a scale. */
-  readonly milliseconds: { readonly subject: number; readonly baseline: number };
+  readonly scale: { readonly unit: Unit; readonly subject: number; readonly baseline: number };
 }
 
 export interface Side {
   readonly name: string;
+  /** From start to end, for each round. */
   readonly milliseconds: readonly number[];
   readonly processorMilliseconds?: readonly number[];
 }
@@ -28,16 +32,27 @@ export function row(subject: Side, baseline: Side, target?: number): Row {
   const { processorMilliseconds: processor } = subject;
   const { processorMilliseconds: processorBaseline } = baseline;
   return {
-    subject: subject.name,
-    baseline: baseline.name,
+    ...rowOf("ms", [subject.name, subject.milliseconds], [baseline.name, baseline.milliseconds]),
     ...(target === undefined ? {} : { target }),
-    ratio: ratios(subject.milliseconds, baseline.milliseconds),
-    rounds: subject.milliseconds.length,
     ...(processor && processorBaseline && { processorRatio: ratios(processor, processorBaseline) }),
-    milliseconds: {
-      subject: spread(subject.milliseconds).median,
-      baseline: spread(baseline.milliseconds).median,
-    },
+  };
+}
+
+/** A name, and what was measured in each round. */
+type Measured = readonly [string, readonly number[]];
+
+/** @param subject the bytes of each round */
+export function byteRow(subject: Measured, baseline: Measured): Row {
+  return rowOf("bytes", subject, baseline);
+}
+
+function rowOf(unit: Unit, [subject, values]: Measured, [baseline, baselineValues]: Measured): Row {
+  return {
+    subject,
+    baseline,
+    ratio: ratios(values, baselineValues),
+    rounds: values.length,
+    scale: { unit, subject: spread(values).median, baseline: spread(baselineValues).median },
   };
 }
 

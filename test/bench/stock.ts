@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { LuksHeader } from "../../src/encryption/luks-header.js";
 import type { LuksSpec } from "../../src/encryption/luks-spec.js";
 import { NativeLuks } from "../../src/encryption/native-luks.js";
 import { ExecaCommandRunner } from "../../src/exec/command-runner.js";
@@ -14,6 +15,7 @@ import { createStorageRegistry } from "../../src/storage/index.js";
 import { domainXml } from "../lab/test-domain.js";
 import { places } from "./plugin.js";
 import { runProgram } from "./program.js";
+import { DEFAULT_STORAGE } from "../storage/default-storage.js";
 
 const SIZE = 64 * 1024 * 1024;
 const SPEC: LuksSpec = { format: "luks", cipher: "aes-xts-plain64", keySize: 512, hash: "sha256" };
@@ -25,6 +27,10 @@ export interface ImageVolume {
   readonly path: string;
   readonly format: ImageFormat;
 }
+
+/** Any volume that a LUKS header can be made on. */
+export type StockVolume =
+  ImageVolume | { readonly kind: "block"; readonly path: string; readonly format: "raw" };
 
 /** `plain`: nobody asked; `pending`: protected, the next start formats it; `active`: formatted. */
 export type State = "plain" | KeyRecord["state"];
@@ -39,7 +45,7 @@ export interface StockGuest {
 export class Stock implements Disposable {
   readonly places: ReturnType<typeof places>;
   readonly #keystore: FileKeystore;
-  readonly #storage = createStorageRegistry(new ExecaCommandRunner());
+  readonly #storage = createStorageRegistry(new ExecaCommandRunner(), DEFAULT_STORAGE);
   readonly #provider = new NativeLuks();
   readonly #defined = new Set<string>();
 
@@ -52,7 +58,7 @@ export class Stock implements Disposable {
   async guest(state: State, count: number, format: ImageFormat = "raw"): Promise<StockGuest> {
     const name = `guest-${randomUUID()}`;
     const disks = Array.from({ length: count }, (_, index) => ({
-      dev: `vd${String.fromCharCode(97 + index)}`,
+      dev: deviceName(index),
       volume: this.volume(format),
     }));
     const uuid = randomUUID();
@@ -77,15 +83,21 @@ export class Stock implements Disposable {
   }
 
   /** An empty volume, sparse as orchestrators make them. */
-  volume(format: ImageFormat): ImageVolume {
-    const path = join(this.places.volumes, randomUUID());
+  volume(
+    format: ImageFormat,
+    {
+      directory = this.places.volumes,
+      size = SIZE,
+    }: { readonly directory?: string; readonly size?: number } = {},
+  ): ImageVolume {
+    const path = join(directory, randomUUID());
     switch (format) {
       case "raw":
         writeFileSync(path, "");
-        truncateSync(path, SIZE);
+        truncateSync(path, size);
         break;
       case "qcow2":
-        runProgram({ argv: ["/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", path, String(SIZE)] });
+        runProgram({ argv: ["/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", path, String(size)] });
     }
     return { kind: "file", path, format };
   }
@@ -93,7 +105,7 @@ export class Stock implements Disposable {
   /** What one new disk costs: a key that survives a power cut; for `active` also the header, its proof, the record. */
   async key(
     state: KeyRecord["state"],
-    volume: ImageVolume,
+    volume: StockVolume,
     guest = { id: randomUUID(), name: "none" },
     disk = "vda",
   ): Promise<KeyUuid> {
@@ -120,6 +132,12 @@ export class Stock implements Disposable {
     return uuid;
   }
 
+  /** What the storage backend does of that: the header and its proof. */
+  async header(volume: StockVolume, passphrase: Secret): Promise<LuksHeader> {
+    const backend = await this.#storage.backendFor(volume);
+    return await backend.createEncrypted({ volume, uuid: newKeyUuid(), spec: SPEC, passphrase });
+  }
+
   undefine({ name }: StockGuest): void {
     virsh("undefine", name);
     this.#defined.delete(name);
@@ -140,6 +158,12 @@ export class Stock implements Disposable {
 /** As an administrator asks the private host's libvirtd. */
 export function virsh(...args: readonly string[]): string {
   return runProgram({ argv: ["/usr/bin/virsh", "-q", "-c", "qemu:///system", ...args] });
+}
+
+/** `vda` to `vdz`, then `vdaa`. */
+function deviceName(index: number): string {
+  const letter = String.fromCharCode(97 + (index % 26));
+  return index < 26 ? `vd${letter}` : `vd${String.fromCharCode(96 + Math.floor(index / 26))}${letter}`;
 }
 
 function diskXml(dev: string, { path, format }: ImageVolume): string {

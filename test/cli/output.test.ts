@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { formatBytes, print, printJson, printTable } from "../../src/cli/output.js";
+import { print, printJson, printTable } from "../../src/cli/output.js";
 import validateVersion from "../../src/generated/validate-version.cjs";
 
 const printed: string[] = [];
@@ -9,20 +9,6 @@ beforeEach(() => {
   vi.spyOn(process.stdout, "write").mockImplementation((text) => printed.push(String(text)) > 0);
 });
 afterEach(() => vi.restoreAllMocks());
-
-describe("sizes for a person", () => {
-  it.each([
-    [0, "0 B"],
-    [1023, "1023 B"],
-    [1024, "1 KiB"],
-    [1536, "1536 B"],
-    [20 * 1024 ** 3 - 2 * 1024 ** 2, "20478 MiB"],
-    [1024 ** 4, "1 TiB"],
-    [5 * 1024 ** 6, "5120 PiB"],
-  ])("%s bytes are %s", (bytes, text) => {
-    expect(formatBytes(bytes)).toBe(text);
-  });
-});
 
 describe("a table", () => {
   it("has columns as wide as their widest cell, and no space at the ends of lines", () => {

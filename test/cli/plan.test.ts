@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import validate from "../../src/generated/validate-plan.cjs";
+import { planGrow } from "../../src/plan/plan-grow.js";
 import { planPostStop } from "../../src/plan/plan-post-stop.js";
 import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import { planProtect } from "../../src/plan/plan-protect.js";
 import type { Plan, Step } from "../../src/plan/step.js";
-import { disk, guestWith, known, NOW, request, unknown, uuid } from "../plan/builders.js";
+import type { Volume } from "../../src/storage/volume.js";
+import { disk, guestWith, header, known, NOW, request, unknown, uuid } from "../plan/builders.js";
 
 const GUEST = guestWith(disk("vda", 1));
 
@@ -17,12 +19,26 @@ const PLANS: readonly Plan[] = [
   ),
   planProtect(
     GUEST,
-    [{ disk: disk("vda"), request: request("vda"), probe: { kind: "empty" }, known: undefined }],
+    [
+      {
+        ...{ disk: disk("vda"), request: request("vda"), probe: { kind: "empty" } },
+        ...{ known: undefined, forbidden: undefined },
+      },
+    ],
     {
       format: "now",
       now: NOW,
       newUuid: () => uuid(50),
     },
+  ),
+  planGrow(
+    GUEST,
+    {
+      disk: known("vda", 1, "active", { kind: "luks", header: header(1) }),
+      guest: "running",
+      sizes: { volume: 1024n, guest: 1024n, extent: 512n },
+    },
+    { kind: "total", bytes: 4096n },
   ),
   planPostStop([{ disk: "vda", uuid: uuid(1), guestId: GUEST.id }]),
 ];
@@ -32,6 +48,7 @@ const MEMBERS = {
   format: ["disk", "volume", "record"],
   "activate-key": ["keystore", "record"],
   annotate: ["blocks"],
+  grow: ["disk", "volume", "uuid", "guest", "from", "to"],
   "provide-secrets": ["secrets"],
   "withdraw-secrets": ["secrets"],
 } as const satisfies Record<Step["kind"], readonly string[]>;
@@ -58,6 +75,26 @@ describe("the schema of a plan", () => {
       const without = Object.fromEntries(Object.entries(step).filter(([name]) => name !== member));
       expect(validate(outputOf([[without]]))).toBe(false);
     }
+  });
+
+  it.each([
+    { kind: "file", path: "/srv/vm/a.img", format: "qcow2" },
+    { kind: "block", path: "/dev/vg/a", format: "raw" },
+    { kind: "rbd", pool: "vms", image: "a", format: "raw" },
+    {
+      kind: "rbd",
+      pool: "vms",
+      namespace: "n",
+      image: "a",
+      format: "raw",
+      user: "u",
+      conf: "/c",
+      monitors: ["m:1"],
+    },
+  ] satisfies Volume[])("takes the volume %j", (volume) => {
+    const format = { ...steps.find(({ kind }) => kind === "format")!, volume };
+    expect([validate(outputOf([[format]])), validate.errors]).toEqual([true, null]);
+    expect(validate(outputOf([[{ ...format, volume: { ...volume, more: 1 } }]]))).toBe(false);
   });
 
   it.each([{}, { kind: "resize" }, { kind: "format" }])("takes no step of another kind: %j", (step) => {

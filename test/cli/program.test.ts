@@ -38,7 +38,7 @@ describe("the command line", () => {
     expect(longOptions(command)).toContain("--json");
   });
 
-  it.each(["install", "uninstall", "protect", "settings set"])(
+  it.each(["install", "uninstall", "protect", "allocate", "grow", "settings set"])(
     "%s, which changes something, has --dry-run",
     (path) => {
       const [, command] = ALL.find(([name]) => name === `luksmith ${path}`)!;

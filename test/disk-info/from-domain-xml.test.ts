@@ -171,6 +171,43 @@ describe("volumes", () => {
     });
   });
 
+  describe("is an RBD image", () => {
+    const rbd = (name: string, inside = "") =>
+      disk(`<source protocol='rbd' name='${name}'>${inside}</source><target dev='vda'/>`, "type='network'")
+        .volume;
+
+    it("with its pool, namespace, user, configuration and monitors", () => {
+      const inside =
+        "<host name='mon1' port='6789'/><host name='fd00::1' port='3300'/><host name='mon3'/>" +
+        "<auth username='libvirt'><secret type='ceph' usage='x'/></auth><config file='/etc/ceph/two.conf'/>";
+      expect(rbd("vms/team a/disk,1", inside)).toEqual({
+        kind: "rbd",
+        pool: "vms",
+        namespace: "team a",
+        image: "disk,1",
+        format: "raw",
+        user: "libvirt",
+        conf: "/etc/ceph/two.conf",
+        monitors: ["mon1:6789", "[fd00::1]:3300", "mon3"],
+      });
+      expect(rbd("vms/disk")).toEqual({ kind: "rbd", pool: "vms", image: "disk", format: "raw" });
+    });
+
+    it.each(["", "vms", "vms/", "/disk", "vms//disk", "a/b/c/d", "vms/disk@snapshot"])(
+      "but not as %j",
+      (name) => {
+        expect(rbd(name).kind).toBe("other");
+      },
+    );
+
+    it("but not when the guest sees a snapshot of it, or QEMU only a part", () => {
+      expect(rbd("vms/disk", "<snapshot name='before'/>").kind).toBe("other");
+      expect(rbd("vms/disk", "<slices><slice type='storage' offset='0' size='512'/></slices>").kind).toBe(
+        "other",
+      );
+    });
+  });
+
   it("says what else it is, with control characters made visible", () => {
     const { volume } = disk("<source protocol='rbd' name='a&#10;b'/><target dev='vda'/>", "type='network'");
     expect(volume).toEqual({ kind: "other", description: "network disk rbd/a\\u{a}b" });

@@ -4,6 +4,7 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { CATALOGUE } from "../../src/error/catalogue.js";
+import { BACKEND_TYPES } from "../../src/storage/index.js";
 import { treeOf } from "../fs/tree.js";
 import { hostForThisFile } from "./support/each-test.js";
 import { luksmithMetadata, type TestGuest } from "./support/guests.js";
@@ -117,10 +118,28 @@ describe("reading commands", () => {
     expect(json).toMatchObject({
       traits: ["COMPUTE_EPHEMERAL_ENCRYPTION", "COMPUTE_EPHEMERAL_ENCRYPTION_LUKS"],
       host: { type: "libvirt" },
-      backends: [{ type: "raw" }, { type: "qcow2" }],
+      backends: expect.arrayContaining(
+        ["raw", "qcow2", "block"].map(
+          (type) => expect.objectContaining({ type, formats: ["luks"], missing: [] }) as unknown,
+        ),
+      ) as unknown,
       keystores: ["file"],
     });
     expect(text).toContain("COMPUTE_EPHEMERAL_ENCRYPTION_LUKS");
+    expect(text).toMatch(/^raw +luks +yes +yes$/m);
+    const { backends } = json as { backends: { type: string }[] };
+    expect(backends.map(({ type }) => type)).toEqual(BACKEND_TYPES);
+  });
+
+  it("capabilities tells what the settings let nobody format", async () => {
+    await host().settings({ version: 1, storage: { raw: { formatting: "never" } } });
+    const { json, text } = await read("capabilities", "capabilities");
+    expect(json).toMatchObject({
+      backends: expect.arrayContaining([
+        expect.objectContaining({ type: "raw", traits: [], formatting: "never" }),
+      ]) as unknown,
+    });
+    expect(text).toMatch(/^raw +luks +no +yes +the settings forbid formatting$/m);
   });
 
   it("version is that of the manifest", async () => {
@@ -229,6 +248,27 @@ describe("changing commands with --dry-run", () => {
     expect(await host().luksmith("protect", "web1", "--dry-run")).toMatchObject({ exitCode: 3, stdout: "" });
     expect(await state(guest)).toEqual(before);
   });
+
+  it("refuse what the settings let nobody format, as protect and a start do, and store no key for it", async () => {
+    const never = { version: 1, storage: { raw: { formatting: "never" } } };
+    const refused = {
+      exitCode: CATALOGUE.VOLUME_FORMAT_FORBIDDEN.exit,
+      ...{ stdout: "", stderr: expect.stringContaining("storage.raw.formatting") as string },
+    };
+    const guest = await host().guest("web1", ["raw"]);
+    await host().settings(never);
+    for (const more of [["--dry-run"], [], ["--now"]])
+      expect(await host().luksmith("protect", "web1", ...more)).toMatchObject(refused);
+    expect(await host().json("keys", "list")).toEqual({ keys: [] });
+    expect(await host().blocks(guest)).toEqual({});
+
+    await host().guest("web2", ["raw"], { blocks: "of unknown keys", metadata: luksmithMetadata("") });
+    expect(await host().luksmith("plan", "pre-start", "web2")).toMatchObject(refused);
+    expect(await host().json("keys", "list")).toEqual({ keys: [] });
+    expect(await host().json("status", "web2")).toMatchObject({
+      guests: [{ problem: { code: "VOLUME_FORMAT_FORBIDDEN" } }],
+    });
+  });
 });
 
 describe("settings set", () => {
@@ -266,6 +306,10 @@ describe("the command line", () => {
     [["protect", "web1", "--disk", "constructor"], 3, /has no disk constructor/],
     [["protect", "web1", "--disk", "sda"], 3, /cannot be encrypted\ncause: it is a CD-ROM/],
     [["protect", "web1", "--profile", "none"], 6, /there is no profile none/],
+    [["grow", "web1"], 2, /missing required argument 'disk'/],
+    [["grow", "web1", "vda", "10GB"], 2, /'10GB' is invalid.*number of bytes/],
+    [["grow", "nobody", "vda"], 4, /^error: cannot find guest "nobody"/],
+    [["grow", "web1", "vdz"], 3, /^error: guest web1 has no disk vdz\nhint: it has vda, sda\n$/],
   ])("%j ends with exit code %i", async (args, exitCode, stderr) => {
     const path = host().newPath("raw");
     await makeVolume(path, "raw");

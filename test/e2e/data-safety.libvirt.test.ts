@@ -32,11 +32,12 @@ describe.each<[content: string, format: "raw" | "qcow2", fill: (path: string) =>
   ["one byte at its end", "raw", (path) => writeAt(path, 8 * MIB - 1, "x")],
   ["clusters with data", "qcow2", (path) => qemuIo(path, "write -P 7 1M 512")],
   [
-    "a backing file",
+    "data over a backing file",
     "qcow2",
     async (path) => {
       await makeVolume(`${path}.base`, "raw");
       await qemuImg("create", "-q", "-f", "qcow2", "-b", `${path}.base`, "-F", "raw", path, "8M");
+      await qemuIo(path, "write -z 1M 64k");
     },
   ],
   ["an internal snapshot", "qcow2", (path) => qemuImg("snapshot", "-c", "before", path)],

@@ -14,6 +14,7 @@ import type { Volume } from "../../src/storage/volume.js";
 import type { LibvirtHost } from "../lab/libvirt-host.js";
 import { type DemoPaths, demoPaths, domainXml, GUEST, makeDisks, MARKER } from "./demo-guest.js";
 import type { DemoDisk, DemoResult } from "./demo-result.js";
+import { DEFAULT_STORAGE } from "../storage/default-storage.js";
 
 const LUKSMITH = fileURLToPath(new URL("../../dist/cli/luksmith.js", import.meta.url));
 const runner = new ExecaCommandRunner();
@@ -171,7 +172,7 @@ async function inspectDisk(
   volume: Volume,
   secretUuid: KeyUuid | undefined,
 ): Promise<DemoDisk> {
-  const backend = await createStorageRegistry(runner).backendFor(volume);
+  const backend = await createStorageRegistry(runner, DEFAULT_STORAGE).backendFor(volume);
   const probe = await backend.probe(volume, "header");
   if (probe.kind !== "luks") throw new Error(`${device} has no LUKS header: ${probe.kind}`);
   const bytes = volume.kind === "file" ? await readFile(volume.path) : Buffer.alloc(0);

@@ -37,6 +37,8 @@ export interface WorldDisk {
   readonly dev: string;
   readonly path: string;
   readonly uuid: KeyUuid;
+  /** The key of an encrypted volume under it. */
+  readonly base?: KeyUuid;
 }
 
 /** Real handlers, planners, a real keystore and real volumes in a temporary directory; only the host is a fake. */
@@ -51,8 +53,11 @@ export class EventWorld {
   });
   readonly #container: Container;
 
-  /** @param keystore what the events see, where it is not the real one itself */
-  constructor(keystore?: (real: FileKeystore) => Keystore) {
+  /**
+   * @param keystore what the events see, where it is not the real one itself
+   * @param unformatted types of storage that the settings let nobody format
+   */
+  constructor(keystore?: (real: FileKeystore) => Keystore, unformatted: readonly string[] = []) {
     const lockDirectory = join(this.directory, "lock");
     const raw = new RawBackend(
       this.runner,
@@ -68,7 +73,7 @@ export class EventWorld {
         t.KEYRING,
         new Keyring([{ name: "local", make: () => keystore?.(this.keystore) ?? this.keystore }]),
       )
-      .value(t.STORAGE, new StorageRegistry([raw]))
+      .value(t.STORAGE, new StorageRegistry([raw], new Set(unformatted)))
       .value(t.PROVIDER, new NativeLuks())
       .value(t.GUEST_LOCKS, new GuestLocks(this.runner, lockDirectory))
       .class(t.PREPARATION, GuestPreparation)
@@ -89,11 +94,12 @@ export class EventWorld {
 
   /** The guest as its hook gets it; `metadata`: XML. */
   guest(disks: readonly WorldDisk[], metadata = ""): Guest {
-    const described = disks.map(({ dev, path, uuid }) => ({
+    const described = disks.map(({ dev, path, uuid, base }) => ({
       dev,
       path,
       format: "raw" as const,
       secretUuid: uuid,
+      ...(base && { base: { path: `${path}.base`, format: "raw" as const, secretUuid: base } }),
     }));
     return guestFromDomainXml(guestXml({ name: "web1", uuid: randomUUID(), disks: described, metadata }));
   }

@@ -18,7 +18,10 @@ describe("an incoming migration", () => {
     const { world, disks, guest } = migratingGuest();
     await world.storePending(guest, disks);
     await world.handle({ event: "pre-start", cause: "start", guest });
-    await world.host.withdrawSecrets(disks.map(({ uuid }) => uuid));
+    await world.host.withdrawSecrets(
+      guest,
+      disks.map(({ uuid }) => uuid),
+    );
     expect(await world.handle(migrate(guest))).toEqual(["provide-secrets"]);
     for (const { uuid } of disks) expect(world.host.passphrases.get(uuid)).toBe(await world.passphrase(uuid));
   });

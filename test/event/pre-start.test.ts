@@ -81,6 +81,27 @@ describe("a start", () => {
     expect(disks.map(luksUuid)).toEqual(disks.map(({ uuid }) => uuid));
   });
 
+  it("is refused before it stores a key for a volume that the settings let nobody format", async () => {
+    const world = new EventWorld(undefined, ["raw"]);
+    const disks = world.disks("vda");
+    const guest = world.guest(disks, FLAVOR_ASKS);
+    for (const manner of ["plan", "handle"] as const) {
+      await expect(world[manner](start(guest))).rejects.toMatchObject({
+        code: "VOLUME_FORMAT_FORBIDDEN",
+        message: expect.stringMatching(/^cannot start guest web1: disk vda: /) as string,
+      });
+    }
+    expect(await world.states()).toEqual([]);
+  });
+
+  it("opens what is formatted, on storage that the settings let nobody format", async () => {
+    const { world, guest, disks } = await protectedGuest();
+    await world.handle(start(guest));
+    const never = new EventWorld(() => world.keystore, ["raw"]);
+    expect(await never.handle(start(guest))).toEqual(["provide-secrets"]);
+    expect(never.host.passphrases.size).toBe(disks.length);
+  });
+
   it("deletes the keys that it made when the third cannot be made, and formats nothing", async () => {
     const world = new EventWorld((real) => {
       let stored = 0;

@@ -20,28 +20,31 @@ export class FakeHostAdapter implements HostAdapter {
   readonly passphrases = new Map<KeyUuid, string>();
   /** Disk whose host secret is refused. */
   refusedDisk: string | undefined;
-  readonly #provided = new Map<KeyUuid, ProvidedSecret>();
+  #provided: readonly ProvidedSecret[] = [];
 
   provideSecrets(guest: { readonly id: string }, secrets: readonly HostSecret[]): Promise<void> {
     if (secrets.some(({ disk }) => disk === this.refusedDisk)) {
       return Promise.reject(new LuksmithError("HOST_SECRET_FAILED", { what: "the host refuses a secret" }));
     }
     for (const { uuid, disk, passphrase } of secrets) {
-      this.#provided.set(uuid, { uuid, disk, guestId: guest.id });
+      const others = this.#provided.filter((one) => one.uuid !== uuid || one.guestId !== guest.id);
+      this.#provided = [...others, { uuid, disk, guestId: guest.id }];
       passphrase.use((bytes) => this.passphrases.set(uuid, bytes.toString()));
     }
     return Promise.resolve();
   }
 
   providedSecrets(guest?: Pick<Guest, "id">): Promise<ProvidedSecret[]> {
-    const all = [...this.#provided.values()];
+    const all = [...this.#provided];
     return Promise.resolve(guest === undefined ? all : all.filter((secret) => secret.guestId === guest.id));
   }
 
-  withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void> {
+  withdrawSecrets(guest: { readonly id: string }, uuids: readonly KeyUuid[]): Promise<void> {
+    this.#provided = this.#provided.filter(
+      ({ uuid, guestId }) => guestId !== guest.id || !uuids.includes(uuid),
+    );
     for (const uuid of uuids) {
-      this.#provided.delete(uuid);
-      this.passphrases.delete(uuid);
+      if (!this.#provided.some((secret) => secret.uuid === uuid)) this.passphrases.delete(uuid);
     }
     return Promise.resolve();
   }
@@ -52,6 +55,18 @@ export class FakeHostAdapter implements HostAdapter {
 
   readGuest(nameOrId: string): Promise<ConfiguredGuest> {
     return Promise.reject(new LuksmithError("GUEST_NOT_FOUND", { what: `there is no guest ${nameOrId}` }));
+  }
+
+  readRunningGuest(): Promise<Guest> {
+    return Promise.reject(notInUse());
+  }
+
+  diskSize(): Promise<bigint> {
+    return Promise.reject(notInUse());
+  }
+
+  resizeDisk(): Promise<void> {
+    return Promise.reject(notInUse());
   }
 
   parseEvent(): LifecycleEvent {

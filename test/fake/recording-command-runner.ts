@@ -3,6 +3,7 @@ import {
   type CommandResult,
   type CommandRunner,
   ExecaCommandRunner,
+  type HeldCommand,
   type HeldProcess,
 } from "../../src/exec/command-runner.js";
 
@@ -22,7 +23,7 @@ export class RecordingCommandRunner implements CommandRunner {
     return await this.inner.run(command);
   }
 
-  async hold(command: Command): ReturnType<CommandRunner["hold"]> {
+  async hold(command: HeldCommand): ReturnType<CommandRunner["hold"]> {
     this.commands.push(command);
     await this.before(command);
     const holder = await this.inner.hold(command);

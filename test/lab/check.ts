@@ -1,7 +1,7 @@
 import { close } from "./close.js";
 import { installPackages } from "./debian.js";
 import { checkDemo } from "./demo-report.js";
-import { GROUPS, UNIT } from "./groups.js";
+import { batchesOf, type Group, GROUPS, UNIT } from "./groups.js";
 import { runStage } from "./stage.js";
 import { PASSED, type Tally } from "./tally.js";
 import { runTests } from "./vitest.js";
@@ -21,8 +21,18 @@ async function check(): Promise<Tally[]> {
   const packages = await installPackages([UNIT, ...GROUPS]);
   tallies.push(packages);
   if (packages.failed > 0) return tallies;
-  for (const group of [UNIT, ...GROUPS]) tallies.push(await runTests(group));
+  // User-Mode Linux has one processor: beside it, the groups of this machine follow each other
+  const batches = batchesOf([UNIT, ...GROUPS]);
+  const there = batches.filter(([group]) => group?.machine === "uml");
+  const here = batches.filter((batch) => !there.includes(batch));
+  tallies.push(...(await Promise.all([runBatches(there), runBatches(here)])).flat());
   const demo = ["npm", "run", "--silent", "demo", "--", "--json"] as const;
   tallies.push(await runStage({ title: "demo", command: demo, count: checkDemo }));
+  return tallies;
+}
+
+async function runBatches(batches: readonly (readonly Group[])[]): Promise<Tally[]> {
+  const tallies: Tally[] = [];
+  for (const batch of batches) tallies.push(await runTests(batch));
   return tallies;
 }

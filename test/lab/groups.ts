@@ -7,14 +7,21 @@ export interface Group {
   /** What runs for real, in one line. */
   readonly description: string;
   readonly packages: readonly DebianPackage[];
+  /** Where its tests run: here, or in User-Mode Linux, whose kernel has what that of this machine may lack. */
+  readonly machine?: "uml";
 }
+
+/** What test/lab/uml.ts boots. */
+const UML = ["gcc", "iproute2", "kmod", "libc6-dev", "user-mode-linux"] as const;
 
 /** What `*.test.ts` without a group need: tools, no service. */
 export const UNIT: Group = {
   name: "unit",
   description: "everything that needs no service",
   packages: [
+    ...UML,
     "cryptsetup-bin",
+    "dmsetup",
     "e2fsprogs",
     "libvirt-clients",
     "libxml2-utils",
@@ -23,6 +30,20 @@ export const UNIT: Group = {
     "strace",
   ],
 };
+
+/** What tests in User-Mode Linux use there. */
+const DEVICES = [
+  ...UML,
+  "cryptsetup-bin",
+  "dmsetup",
+  "e2fsprogs",
+  "fdisk",
+  "lvm2",
+  "qemu-system-x86",
+  "qemu-utils",
+  "strace",
+  "thin-provisioning-tools",
+] as const;
 
 /** Tests that need a real service, by group. A new group is one row here; vitest, check and lab read it. */
 export const GROUPS: readonly Group[] = [
@@ -43,8 +64,46 @@ export const GROUPS: readonly Group[] = [
       "strace",
     ],
   },
+  {
+    name: "ceph",
+    description: "a Ceph cluster of one monitor and one OSD in memory",
+    packages: [
+      "ceph-common",
+      "ceph-mon",
+      "ceph-osd",
+      "cryptsetup-bin",
+      "qemu-block-extra",
+      "qemu-system-x86",
+      "qemu-utils",
+    ],
+  },
+  {
+    name: "lvm",
+    description: "LVM and LVM-thin volumes on a real device-mapper, in User-Mode Linux",
+    packages: DEVICES,
+    machine: "uml",
+  },
+  {
+    name: "faults",
+    description:
+      "devices that fail, vanish, fill up or answer late: dm error, flakey, delay, in User-Mode Linux",
+    packages: DEVICES,
+    machine: "uml",
+  },
 ];
 
 export function findGroup(name: string | undefined): Group | undefined {
   return GROUPS.find((group) => group.name === name);
+}
+
+/** The group to which a test file belongs by its name. */
+export function groupOf(path: string): string {
+  return /\.([^./]+)\.test\.ts$/.exec(path)?.[1] ?? UNIT.name;
+}
+
+/** `groups` in their order, those of User-Mode Linux together: it is booted once. */
+export function batchesOf(groups: readonly Group[]): Group[][] {
+  const there = groups.filter(({ machine }) => machine === "uml");
+  const here = groups.filter(({ machine }) => machine === undefined).map((group) => [group]);
+  return there.length === 0 ? here : [...here, there];
 }

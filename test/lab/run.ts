@@ -3,11 +3,14 @@ import { installPackages } from "./debian.js";
 import { findGroup, GROUPS } from "./groups.js";
 import { runTests } from "./vitest.js";
 
-/** `npm run lab`, after `.ci/prepare`: `--list`, `NAME`, or `--install NAME`, which stops before the tests. */
-const [first, second] = process.argv.slice(2);
+/**
+ * `npm run lab`, after `.ci/prepare`: `--list`, `NAME [FILTER…]`, where a filter is a part of a test file's path, or
+ * `--install NAME`, which stops before the tests.
+ */
+const [first, ...rest] = process.argv.slice(2);
 if (first === "--list") list();
-else if (first === "--install") await install(second);
-else await run(first);
+else if (first === "--install") await install(rest[0]);
+else await run(first, rest);
 
 function list(): void {
   for (const { name, description } of GROUPS) process.stdout.write(`${name.padEnd(14)}${description}\n`);
@@ -19,13 +22,13 @@ async function install(name: string | undefined): Promise<void> {
   else process.exitCode = (await installPackages([group])).failed;
 }
 
-async function run(name: string | undefined): Promise<void> {
+async function run(name: string | undefined, filters: readonly string[]): Promise<void> {
   const group = findGroup(name);
   if (group === undefined) {
     refuse(name);
   } else {
     const packages = await installPackages([group]);
-    close(packages.failed > 0 ? [packages] : [packages, await runTests(group)]);
+    close(packages.failed > 0 ? [packages] : [packages, await runTests([group], filters)]);
   }
 }
 

@@ -87,7 +87,12 @@ export function known(
   probe: AnnotatedDisk["probe"],
 ): AnnotatedDisk {
   const key = { kind: "found", keystore: "local", record: record(n, dev, state) } as const;
-  return { kind: "annotated", disk: disk(dev, n), uuid: uuid(n), request: undefined, key, probe };
+  return { kind: "annotated", disk: disk(dev, n), uuid: uuid(n), request: undefined, key, probe, bases: [] };
+}
+
+/** The same disk over an encrypted volume of key n. */
+export function over(fact: AnnotatedDisk, n: number, key: KeyFact): AnnotatedDisk {
+  return { ...fact, bases: [...fact.bases, { uuid: uuid(n), key }] };
 }
 
 /** A disk whose encryption block names key n, which no keystore has. */
@@ -104,6 +109,7 @@ export function unknown(
     request: asked,
     key: { kind: "unknown" },
     probe,
+    bases: [],
   };
 }
 

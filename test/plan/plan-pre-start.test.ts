@@ -6,7 +6,7 @@ import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import { planProvide, planReconnect } from "../../src/plan/plan-provide.js";
 import { renderStep } from "../../src/plan/render.js";
 import type { Plan } from "../../src/plan/step.js";
-import { guestWith, header, known, NOW, plain, record, request, unknown, uuid } from "./builders.js";
+import { guestWith, header, known, NOW, over, plain, record, request, unknown, uuid } from "./builders.js";
 
 const GUEST = guestWith();
 
@@ -132,6 +132,72 @@ describe("a pending key", () => {
 
   it("says nothing about an active one: a guest that was defined anew starts", () => {
     expect(kinds(planFor(recordedFor(CLONED, luks(1), "active")))).toEqual(["provide-secrets"]);
+  });
+});
+
+describe("a disk over an encrypted base", () => {
+  const found = (state: KeyRecord["state"] = "active", other: Partial<KeyRecord> = {}) =>
+    ({ kind: "found", keystore: "local", record: { ...record(9, "vda", state), ...other } }) as const;
+  const overlay = (dev: string, n: number) => known(dev, n, "active", luks(n));
+
+  it("gets both passphrases, and several disks over one base share its own", async () => {
+    const plan = planFor(over(overlay("vda", 1), 9, found()), over(overlay("vdb", 2), 9, found()));
+    await expect(text(plan)).toMatchFileSnapshot("../golden/plans/overlays.txt");
+    expect(plan.stages.flat()).toEqual([
+      {
+        kind: "provide-secrets",
+        secrets: [
+          { disk: "vda", uuid: uuid(1) },
+          { disk: "vda", uuid: uuid(9), opens: "base" },
+          { disk: "vdb", uuid: uuid(2) },
+          { disk: "vdb", uuid: uuid(9), opens: "base" },
+        ],
+      },
+    ]);
+  });
+
+  it("is formatted if it is new, and its base is not, whatever its record says", () => {
+    const bases = [found(), found("pending"), found("pending", CLONED), found("active", CLONED)];
+    for (const base of bases) {
+      const plan = planFor(over(known("vda", 1, "pending", { kind: "empty" }), 9, base));
+      const steps = plan.stages.flat();
+      expect(steps.map((step) => step.kind)).toEqual(["format", "activate-key", "provide-secrets"]);
+      expect(steps.flatMap((step) => ("record" in step ? step.record.uuid : []))).toEqual([uuid(1), uuid(1)]);
+    }
+  });
+
+  it("may have a base that is another disk of the guest", () => {
+    const plan = planFor(over(overlay("vda", 1), 9, found()), overlay("vdb", 9));
+    expect(plan.stages.flat().map((step) => step.kind)).toEqual(["provide-secrets"]);
+  });
+
+  it("is refused while the keystore of the base's key does not answer", () => {
+    const error = refusal(over(overlay("vda", 1), 9, { kind: "unavailable", error: DOWN }));
+    expect(error.code).toBe("KEYSTORE_UNAVAILABLE");
+    expect(error.message).toContain(`disk vda lies over a volume that is encrypted under key ${uuid(9)}`);
+  });
+
+  it("is refused if it is asked for and no keystore has the base's key", () => {
+    const asked = { ...overlay("vda", 1), request: request("vda") };
+    const { code, message } = refusal(over(asked, 9, { kind: "unknown" }));
+    expect(code).toBe("KEY_NOT_FOUND");
+    expect(message).toContain(uuid(9));
+  });
+
+  it("is left to the host if nobody asks for it: the base may be an administrator's own", () => {
+    const plan = planFor(over(overlay("vda", 1), 9, { kind: "unknown" }));
+    expect(plan.stages.flat()).toEqual([
+      { kind: "provide-secrets", secrets: [{ disk: "vda", uuid: uuid(1) }] },
+    ]);
+  });
+
+  it("of a foreign key is left alone with its base", () => {
+    expect(planFor(over(unknown("vda", 1, undefined, undefined), 9, found())).stages).toEqual([]);
+  });
+
+  it("gets both passphrases when its guest is restored or migrated here", () => {
+    const plan = planProvide(GUEST, [over(overlay("vda", 1), 9, found())], NOW);
+    expect(plan.stages.flat()).toMatchObject([{ kind: "provide-secrets", secrets: { length: 2 } }]);
   });
 });
 

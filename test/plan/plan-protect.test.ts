@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { ProtectFacts } from "../../src/plan/gather-protect.js";
 import { planProtect, type ProtectOptions } from "../../src/plan/plan-protect.js";
 import { refuseUnannotated } from "../../src/plan/refusals.js";
 import type { KeyRecord } from "../../src/generated/key-record.js";
 import type { Probe } from "../../src/storage/storage-backend.js";
+import type { Volume } from "../../src/storage/volume.js";
 import { disk, guestWith, header, NOW, record, request, uuid } from "./builders.js";
 
 const GUEST = guestWith(disk("vda"));
@@ -15,7 +17,7 @@ function options(format: ProtectOptions["format"]): ProtectOptions {
 
 function facts(dev: string, probe: Probe, keyed?: { annotated?: number; known?: KeyRecord }): ProtectFacts {
   const known = keyed?.known && { keystore: "local", record: keyed.known };
-  return { disk: disk(dev, keyed?.annotated), request: request(dev), probe, known };
+  return { disk: disk(dev, keyed?.annotated), request: request(dev), probe, known, forbidden: undefined };
 }
 
 const kinds = (...all: ProtectFacts[]) =>
@@ -149,6 +151,60 @@ describe("protect", () => {
   ])("refuses all disks when one %s", (_, bad, expected) => {
     expect(() => planProtect(GUEST, [facts("vdb", { kind: "empty" }), bad], options("now"))).toThrow(
       code(expected),
+    );
+  });
+});
+
+describe("a disk that the settings let nobody format", () => {
+  const forbidden = new LuksmithError("VOLUME_FORMAT_FORBIDDEN", { what: "cannot format", hint: "ask" });
+  const never = (probe: Probe, keyed?: Parameters<typeof facts>[2]) => ({
+    ...facts("vda", probe, keyed),
+    forbidden,
+  });
+  const pending = { annotated: 1, known: record(1, "vda", "pending") };
+
+  it.each([
+    ["is new", never({ kind: "empty" })],
+    ["is pending", never({ kind: "empty" }, pending)],
+    ["has a torn header", never({ kind: "bad-luks", reason: "torn", claimedUuid: uuid(1) }, pending)],
+  ])("is refused before a key is stored when it %s, whenever it would be formatted", (_, disk) => {
+    for (const plan of [kinds, kindsNow]) {
+      expect(() => plan(disk)).toThrow(
+        expect.objectContaining({
+          code: "VOLUME_FORMAT_FORBIDDEN",
+          message: "cannot protect disk vda of guest web1: cannot format",
+          hint: "ask",
+        }) as Error,
+      );
+    }
+  });
+
+  it("is given its block back, and its key activated, when it has its header", () => {
+    expect(kinds(never(luks(1), { known: record(1, "vda", "active") }))).toEqual([["annotate"]]);
+    expect(kindsNow(never(luks(1), pending))).toEqual(["format", "activate-key"]);
+  });
+
+  it("is refused for what is wrong with it, where there is more", () => {
+    const lost = never({ kind: "empty" }, { annotated: 1, known: record(1, "vda", "active") });
+    expect(() => kinds(lost)).toThrow(code("VOLUME_NOT_FORMATTED"));
+    expect(() => kinds(never({ kind: "absent" }))).toThrow(code("VOLUME_NOT_FOUND"));
+  });
+});
+
+describe("a volume that is not there", () => {
+  const path = "/srv/it's.img";
+  it.each<[Volume, string]>([
+    [{ kind: "file", path, format: "raw" }, "luksmith allocate --backend raw '/srv/it'\\''s.img' 20G"],
+    [{ kind: "file", path, format: "qcow2" }, "luksmith allocate --backend qcow2 '/srv/it'\\''s.img' 20G"],
+    [
+      { kind: "rbd", pool: "vms", image: "a b", format: "raw" },
+      "luksmith allocate --backend rbd 'rbd:vms/a b' 20G",
+    ],
+    [{ kind: "block", path: "/dev/vg/web1", format: "raw" }, "create it there"],
+  ])("%j comes with what makes one", (volume, hint) => {
+    const absent = { ...facts("vda", { kind: "absent" }), disk: disk("vda", undefined, { volume }) };
+    expect(() => kinds(absent)).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining(hint) as string }) as Error,
     );
   });
 });

@@ -88,7 +88,8 @@ function fieldsOf(parent: Node, prefix = ""): Field[] {
     const field = { path: `${prefix}${key}`, node, required: parent.required?.includes(key) ?? false };
     const item = node.items && resolve(node.items);
     const branches = (item?.oneOf ?? (item ? [item] : [])).map(resolve);
-    return [field, ...branches.flatMap((branch) => fieldsOf(branch, `${prefix}${key}[].`))];
+    const section = fieldsOf(node, `${prefix}${key}.`);
+    return [field, ...section, ...branches.flatMap((branch) => fieldsOf(branch, `${prefix}${key}[].`))];
   });
 }
 
@@ -103,6 +104,7 @@ describe("the settings' schema", () => {
         "keystores[].directory",
         "profiles[].cipher",
         "rules[].encrypt",
+        "storage.block.formatting",
       ]),
     );
   });
@@ -149,6 +151,8 @@ function parentOf(path: string): string {
 function kindOf(node: Node): string {
   if (node.const !== undefined || node.enum !== undefined) return "scalar";
   if (["string", "integer", "boolean"].includes(node.type ?? "")) return "scalar";
+  if (node.type === "object" && node.properties !== undefined) return "section";
+  if (node.type === "object" && node.properties !== undefined) return "group of fields";
   if (node.type !== "array" || node.items === undefined) return "unknown";
   const item = resolve(node.items);
   if (item.type === "string") return "list of texts";

@@ -22,20 +22,21 @@ afterAll(() => workshop[Symbol.dispose]());
 describe("readQcow2Header", () => {
   it("reads what qemu-img creates", () => {
     expect(accepted(plain)).toEqual({
-      ...{ version: 3, size: 8 * MIB, clusterSize: 65_536, refcountBits: 16, extensionsOffset: 112 },
+      ...{ version: 3, size: 8 * MIB, clusterSize: 65_536, refcountBits: 16 },
+      ...{ extensions: { offset: 112, end: 504 }, l1Table: { offset: 196_608, entries: 1 } },
       ...{
         refcountTable: { offset: 65_536, clusters: 1 },
         lazyRefcounts: false,
         extendedL2: false,
         compression: "zlib",
       },
-      ...{ encryption: { kind: "none" }, backingFile: undefined, snapshots: 0 },
+      ...{ encryption: { kind: "none" }, backing: undefined, snapshots: 0 },
       ...{ persistentBitmaps: false, externalDataFile: false },
     });
   });
 
   it.each<[string, Partial<Qcow2Header>]>([
-    ["compat=0.10", { version: 2, refcountBits: 16, extensionsOffset: 72 }],
+    ["compat=0.10", { version: 2, refcountBits: 16, extensions: { offset: 72, end: 72 } }],
     ["cluster_size=512", { clusterSize: 512 }],
     ["cluster_size=2M", { clusterSize: 2 * MIB }],
     ["refcount_bits=1", { refcountBits: 1 }],

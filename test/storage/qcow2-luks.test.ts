@@ -5,18 +5,8 @@ import { newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { Secret } from "../../src/secret/secret.js";
 import { readQcow2Header } from "../../src/storage/qcow2-header.js";
 import { createLuksByQemu } from "../encryption/qemu-luks.js";
-import type { FileVolume } from "../contract/storage-backend.contract.js";
-import {
-  checkByQemu,
-  codeOf,
-  filesIn,
-  guestSizeByQemu,
-  MIB,
-  qemuIo,
-  sha256,
-  SPEC,
-  Workshop,
-} from "./workshop.js";
+import { checkByQemu, guestSizeByQemu, qemuIo } from "./qemu.js";
+import { codeOf, filesIn, type FileVolume, MIB, sha256, SPEC, Workshop } from "./workshop.js";
 
 const GIB = 1024 * MIB;
 const TIB = 1024 * GIB;

@@ -6,11 +6,13 @@ import { LuksFormatter } from "../../src/encryption/luks-formatter.js";
 import { newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { Secret } from "../../src/secret/secret.js";
 import type { FormatRequest } from "../../src/storage/storage-backend.js";
-import { type FileVolume, storageBackendContract } from "../contract/storage-backend.contract.js";
+import { imageFileContract } from "../contract/image-file.contract.js";
+import { storageBackendContract } from "../contract/storage-backend.contract.js";
 import { createLuksByQemu } from "../encryption/qemu-luks.js";
 import {
   codeOf,
   filesIn,
+  type FileVolume,
   guestSizeByQemu,
   makeImage,
   MIB,
@@ -20,7 +22,8 @@ import {
   Workshop,
 } from "./workshop.js";
 
-storageBackendContract("raw", () => new Workshop("raw"));
+storageBackendContract("raw", () => new Workshop("raw"), { allocates: "allocates" });
+imageFileContract("raw");
 
 describe("raw image files", () => {
   let workshop: Workshop;

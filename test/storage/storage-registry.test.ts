@@ -3,8 +3,9 @@ import { BACKEND_TYPES, createStorageRegistry, StorageRegistry } from "../../src
 import type { Volume } from "../../src/storage/volume.js";
 import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
 import { codeOf, Workshop } from "./workshop.js";
+import { DEFAULT_STORAGE } from "./default-storage.js";
 
-const registry = createStorageRegistry(new RecordingCommandRunner());
+const registry = createStorageRegistry(new RecordingCommandRunner(), DEFAULT_STORAGE);
 
 it.each(["raw", "qcow2"] as const)(
   "gives %s image files to the storage backend of that name",
@@ -18,7 +19,7 @@ it.each(["raw", "qcow2"] as const)(
 
 it.each<Volume>([
   { kind: "file", path: "/srv/disk.vmdk", format: "other" },
-  { kind: "block", path: "/dev/sdz", format: "raw" },
+  { kind: "block", path: "/dev/sdz", format: "qcow2" },
   { kind: "other", description: "network disk rbd/vm-1" },
   { kind: "none" },
 ])("refuses %j and names the storage backends that there are", async (volume) => {

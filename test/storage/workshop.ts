@@ -1,33 +1,53 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LuksFormatter } from "../../src/encryption/luks-formatter.js";
 import type { LuksSpec } from "../../src/encryption/luks-spec.js";
 import type { ErrorCode } from "../../src/error/catalogue.js";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { CommandRunner } from "../../src/exec/command-runner.js";
-import type { Secret } from "../../src/secret/secret.js";
-import { Qcow2Backend } from "../../src/storage/qcow2.js";
-import { RawBackend } from "../../src/storage/raw.js";
+import { createStorageRegistry, type StorageSettings } from "../../src/storage/index.js";
 import type { QemuNode, StorageBackend } from "../../src/storage/storage-backend.js";
+import type { Volume } from "../../src/storage/volume.js";
 import { VolumeLocks } from "../../src/storage/volume-lock.js";
-import type { FileVolume, StorageFixture } from "../contract/storage-backend.contract.js";
+import type { StorageFixture } from "../contract/storage-fixture.js";
 import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
+import { DEFAULT_STORAGE } from "./default-storage.js";
+import { plainNode, qemuIo, run } from "./qemu.js";
+
+export * from "./qemu.js";
+export { whileOpen } from "./running-guest.js";
 
 export type ImageFormat = "raw" | "qcow2";
 
 export const SPEC: LuksSpec = { format: "luks", cipher: "aes-xts-plain64", keySize: 512, hash: "sha256" };
 export const MIB = 1024 * 1024;
 
+export type FileVolume = Extract<Volume, { kind: "file" }>;
+
+const HOSTILE_NAMES = [
+  `a,b=c:d -e 'f".img`,
+  "-rf.img",
+  "$(id)`id`;&|%s.img",
+  "json:{}",
+  "ключ 🔑.img",
+  "line\nbreak.img",
+  "back\\slash.img",
+  "n".repeat(255),
+];
+
 /** A directory for image files, with the storage backend of one format on it. */
-export class Workshop implements StorageFixture {
+export class Workshop implements StorageFixture, Disposable {
   readonly root = mkdtempSync(join(tmpdir(), "luksmith-storage-"));
   readonly directory = join(this.root, "images");
   readonly lockDirectory = join(this.root, "lock");
+  readonly settings = DEFAULT_STORAGE;
   readonly runner = new RecordingCommandRunner();
   readonly backend: StorageBackend;
+  readonly hostileNames = HOSTILE_NAMES;
+  readonly extent = 512;
+  readonly killStride = 1;
+  readonly unwritten = "empty";
 
   constructor(readonly format: ImageFormat) {
     mkdirSync(this.directory);
@@ -42,107 +62,90 @@ export class Workshop implements StorageFixture {
     return makeImage({ kind: "file", path: join(this.directory, name), format: this.format }, size, options);
   }
 
+  absent(): FileVolume {
+    return { kind: "file", path: join(this.directory, "missing"), format: this.format };
+  }
+
+  plainNode(volume: FileVolume): QemuNode {
+    return plainNode(volume);
+  }
+
   writeData({ path, format }: FileVolume, offset: number, locking: "on" | "off" = "on"): void {
     const node = { driver: format, file: { driver: "file", filename: path, locking } };
     qemuIo(node, [`write -P 0x5a ${offset} 512`]);
   }
 
+  bytes({ path }: FileVolume): Buffer {
+    return readFileSync(path);
+  }
+
+  state(): unknown {
+    return filesIn(this.directory).map((name) => [name, sha256(join(this.directory, name))]);
+  }
+
+  remove({ path }: FileVolume): void {
+    rmSync(path);
+  }
+
+  replace(volume: FileVolume): void {
+    renameSync(volume.path, join(this.root, "replaced"));
+    makeImage(volume, 8 * MIB);
+  }
+
+  /** QEMU and Luksmith enlarge files themselves. */
+  enlarge(): void {
+    return undefined;
+  }
+
+  /** Its first page is nobody's, so reading it is EIO. */
+  breakReading({ path }: FileVolume): AsyncDisposable {
+    return mountOver(`/proc/${process.pid}/mem`, path);
+  }
+
+  breakWriting({ path }: FileVolume): AsyncDisposable {
+    return mountOver(path, path, "ro");
+  }
+
   [Symbol.dispose](): void {
     rmSync(this.root, { recursive: true, force: true });
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this[Symbol.dispose]();
+    await Promise.resolve();
+  }
 }
 
+/** A bind mount over a file, until it is disposed of for the first time. */
+function mountOver(source: string, target: string, option?: "ro"): AsyncDisposable {
+  run("mount", ["--bind", "--", source, target]);
+  if (option !== undefined) run("mount", ["-o", `remount,bind,${option}`, "--", target]);
+  let mounted = true;
+  return {
+    [Symbol.asyncDispose]: async () => {
+      if (mounted) await Promise.resolve(run("umount", ["--", target]));
+      mounted = false;
+    },
+  };
+}
+
+/** The storage backend of one type, with locks and settings of its own. */
 export function makeBackend(
-  format: ImageFormat,
+  type: string,
   runner: CommandRunner,
   lockDirectory: string,
+  settings: StorageSettings = DEFAULT_STORAGE,
 ): StorageBackend {
-  const ports = [runner, new LuksFormatter(runner), new VolumeLocks(runner, lockDirectory)] as const;
-  switch (format) {
-    case "raw":
-      return new RawBackend(...ports);
-    case "qcow2":
-      return new Qcow2Backend(...ports);
-  }
+  const registry = createStorageRegistry(runner, settings, new VolumeLocks(runner, lockDirectory));
+  const backend = registry.all().find((candidate) => candidate.type === type);
+  if (backend === undefined) throw new Error(`there is no storage backend ${type}`);
+  return backend;
 }
 
 export function makeImage(volume: FileVolume, size: number, options?: string): FileVolume {
   const chosen = options === undefined ? [] : ["-o", options];
   run("qemu-img", ["create", "-q", "-f", volume.format, ...chosen, "--", volume.path, String(size)]);
   return volume;
-}
-
-/** How QEMU opens an image that is not encrypted. */
-export function plainNode({ path, format }: { readonly path: string; readonly format: string }): QemuNode {
-  return { driver: format, file: { driver: "file", filename: path } };
-}
-
-/** Runs qemu-io's commands on what the node tree shows; throws when one fails. */
-export function qemuIo(node: QemuNode, commands: readonly string[], passphrase?: Secret): string {
-  const args = commands.flatMap((command) => ["-c", command]);
-  return withKey(passphrase, (key) => run("qemu-io", [...args, ...key, `json:${JSON.stringify(node)}`]));
-}
-
-/** Bytes that QEMU shows to a guest. */
-export function guestSizeByQemu(node: QemuNode, passphrase: Secret): bigint {
-  const image = `json:${JSON.stringify(node)}`;
-  const info = withKey(passphrase, (key) => run("qemu-img", ["info", "--output=json", ...key, image]));
-  // the nodes below it have sizes of their own
-  const { "virtual-size": size } = JSON.parse(info) as { readonly "virtual-size": number };
-  return BigInt(size);
-}
-
-/** Has QEMU read all tables of the image and count all clusters; throws when something is wrong or leaked. */
-export function checkByQemu(node: QemuNode, passphrase: Secret): void {
-  withKey(passphrase, (key) => run("qemu-img", ["check", "-q", ...key, `json:${JSON.stringify(node)}`]));
-}
-
-/** Does `work` while a guest, which does not run yet, has the image as its disk. */
-export async function whileOpen<T>(
-  node: QemuNode,
-  work: () => Promise<T>,
-  passphrase?: Secret,
-  sharing: "share-rw=on" | "share-rw=off" = "share-rw=off",
-): Promise<T> {
-  const directory = mkdtempSync("/dev/shm/luksmith-test-");
-  const pidFile = join(directory, "pid");
-  withKey(passphrase, (key) =>
-    run("qemu-system-x86_64", [
-      ...["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,accel=tcg", "-S"],
-      ...key,
-      ...[
-        "-blockdev",
-        JSON.stringify({ ...node, "node-name": "disk" }),
-        "-device",
-        `virtio-blk-pci,drive=disk,${sharing}`,
-      ],
-      ...["-pidfile", pidFile, "-daemonize"],
-    ]),
-  );
-  const pid = Number(readFileSync(pidFile, "utf8"));
-  try {
-    return await work();
-  } finally {
-    process.kill(pid, "SIGKILL");
-    rmSync(directory, { recursive: true });
-  }
-}
-
-function run(tool: string, args: readonly string[]): string {
-  return execFileSync(tool, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-}
-
-/** Lends QEMU's `--object` for the passphrase, which QEMU reads when it starts. */
-function withKey<T>(passphrase: Secret | undefined, work: (object: readonly string[]) => T): T {
-  if (passphrase === undefined) return work([]);
-  const directory = mkdtempSync("/dev/shm/luksmith-test-");
-  try {
-    const file = join(directory, "passphrase");
-    passphrase.use((bytes) => writeFileSync(file, bytes));
-    return work(["--object", `secret,id=key,file=${file}`]);
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
 }
 
 export function sha256(path: string): string {

@@ -79,6 +79,13 @@ describe("a stage", () => {
     expect(shown.join("").split("\n")).toEqual(expect.arrayContaining(["out", "err"]));
   });
 
+  test("that is no program fails by what it throws, and shows it", async () => {
+    const command = () => Promise.reject(new Error("the kernel died"));
+
+    expect(await runStage({ title: "tests: lvm", command })).toEqual(FAILED);
+    expect(shown.join("")).toContain("the kernel died\n");
+  });
+
   test("that cannot be counted fails and says why", async () => {
     const count = () => {
       throw new Error("no report");

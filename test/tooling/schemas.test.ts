@@ -48,9 +48,10 @@ function fieldsOf(schema: object, path = ""): [name: string, field: Schema][] {
   });
 }
 
-/** What a field's `$ref` into its own file points to. */
+/** What a field's `$ref` points to, in its own file or another one. */
 function resolve(root: Schema, field: Schema): Schema {
-  if (!field.$ref?.startsWith("#/")) return {};
+  if (field.$ref === undefined) return {};
+  if (!field.$ref.startsWith("#/")) return [...schemas.values()].find(({ $id }) => $id === field.$ref) ?? {};
   let node: unknown = root;
   for (const key of field.$ref.slice(2).split("/")) node = (node as Record<string, unknown>)[key];
   return node as Schema;

@@ -42,6 +42,13 @@ export class LibvirtGuests {
     return { ...guestFromDomainXml(xml), running: found.running, saved };
   }
 
+  /** As HostAdapter has it; of a guest that has stopped meanwhile, the persistent configuration. */
+  async readRunning({ id, name }: Pick<Guest, "id" | "name">): Promise<Guest> {
+    const { stdout, errors } = await this.virsh.run(["dumpxml", "--security-info", "--domain", id]);
+    if (errors.length > 0) throw notFound(name, errors.join(": "), "see: virsh list --all");
+    return guestFromDomainXml(stdout);
+  }
+
   /** libvirt cannot replace a configuration on condition: a change within the milliseconds between the two is lost. */
   async annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
     if ((await this.#persistent(guest)).xml !== guest.configuration) {

@@ -1,7 +1,9 @@
+import { setTimeout } from "node:timers/promises";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { KeyUuid } from "../../keystore/key-uuid.js";
 import type { EffectiveSettings } from "../../settings/settings.js";
+import { VolumeLocks } from "../../storage/volume-lock.js";
 import type {
   ConfiguredGuest,
   EncryptionBlock,
@@ -17,6 +19,7 @@ import type {
   Registration,
 } from "../host-adapter.js";
 import { Autostart } from "./autostart.js";
+import { LibvirtDisks } from "./disks.js";
 import { parseEvent } from "./events.js";
 import type { LibvirtGuests } from "./guests.js";
 import { HookShim, type ShimPlaces } from "./hook-shim.js";
@@ -24,14 +27,28 @@ import { LibvirtSecrets } from "./secrets.js";
 import { askVersions } from "./versions.js";
 import { Virsh } from "./virsh.js";
 
+/** Seconds; less than virsh waits for an answer, since libvirtd gives none about a guest whose hook waits here. */
+const LOCK_PATIENCE = 10;
+
+/** Milliseconds that the daemon may take to look for hooks; it is done in a few. */
+const RELOADING = 500;
+
 /** A host whose guests libvirtd (or virtqemud) runs. */
 export class LibvirtHostAdapter implements HostAdapter {
   readonly type = "libvirt";
   readonly #virsh: Virsh;
   readonly #shim: HookShim;
   readonly #autostart: Autostart;
+  readonly #locks: VolumeLocks;
 
-  constructor(settings: Pick<EffectiveSettings, "libvirtUri">, runner: CommandRunner, places?: ShimPlaces) {
+  /** @param lockDirectory for tests */
+  constructor(
+    settings: Pick<EffectiveSettings, "libvirtUri">,
+    runner: CommandRunner,
+    places?: ShimPlaces,
+    lockDirectory?: string,
+  ) {
+    this.#locks = new VolumeLocks(runner, lockDirectory, LOCK_PATIENCE);
     this.#virsh = new Virsh(settings.libvirtUri, runner);
     this.#shim = new HookShim(places);
     this.#autostart = new Autostart(settings.libvirtUri);
@@ -53,8 +70,8 @@ export class LibvirtHostAdapter implements HostAdapter {
     return this.#secrets(guest).provided(guest?.id);
   }
 
-  withdrawSecrets(uuids: readonly KeyUuid[]): Promise<void> {
-    return this.#secrets().withdraw(uuids);
+  withdrawSecrets(guest: Pick<Guest, "id" | "name">, uuids: readonly KeyUuid[]): Promise<void> {
+    return this.#secrets().withdraw(guest, uuids);
   }
 
   async listGuests(): Promise<GuestSummary[]> {
@@ -65,12 +82,24 @@ export class LibvirtHostAdapter implements HostAdapter {
     return (await this.#guests()).read(nameOrId);
   }
 
+  async readRunningGuest(guest: Pick<Guest, "id" | "name">): Promise<Guest> {
+    return (await this.#guests()).readRunning(guest);
+  }
+
   async annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
     return (await this.#guests()).annotate(guest, blocks);
   }
 
   async unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
     return (await this.#guests()).unannotate(guest, blocks);
+  }
+
+  diskSize(guest: Pick<Guest, "id" | "name">, disk: string): Promise<bigint> {
+    return new LibvirtDisks(this.#virsh).size(guest, disk);
+  }
+
+  resizeDisk(guest: Pick<Guest, "id" | "name">, disk: string, bytes: bigint): Promise<void> {
+    return new LibvirtDisks(this.#virsh).resize(guest, disk, bytes);
   }
 
   versions(): Promise<HostVersions> {
@@ -83,8 +112,11 @@ export class LibvirtHostAdapter implements HostAdapter {
 
   async install(mode: "apply" | "dry-run"): Promise<InstallResult> {
     const result = await this.#shim.install(mode);
-    // libvirtd answers in the order in which it is spoken to: when this is answered, it has looked
-    if (result.reloaded !== undefined) await this.#virsh.run(["uri"]).catch(ignoreUnavailable);
+    if (result.reloaded !== undefined) {
+      // when it answers it has the signal; then a thread of its own looks, and nothing tells when it has
+      await this.#virsh.run(["uri"]).catch(ignoreUnavailable);
+      await setTimeout(RELOADING);
+    }
     return result;
   }
 
@@ -94,7 +126,8 @@ export class LibvirtHostAdapter implements HostAdapter {
 
   #secrets(guest?: Pick<Guest, "name">): LibvirtSecrets {
     const patience = guest && this.#autostart.patience(guest);
-    return new LibvirtSecrets(patience === undefined ? this.#virsh : this.#virsh.waiting(patience));
+    const virsh = patience === undefined ? this.#virsh : this.#virsh.waiting(patience);
+    return new LibvirtSecrets(virsh, this.#locks);
   }
 
   /** Loaded when it is asked for: no hook asks, and its XML library takes nearly as long as starting Node. */

@@ -6,6 +6,8 @@ export interface GuestDisk {
   readonly format: "raw" | "qcow2";
   /** Brings an encryption block with this secret UUID, as an orchestrator writes it. */
   readonly secretUuid?: string;
+  /** What the definition says of an overlay's base; libvirt looks into the overlay where it says nothing. */
+  readonly base?: Omit<GuestDisk, "dev">;
 }
 
 export interface TestGuest {
@@ -23,16 +25,26 @@ export function guestXml({ name, uuid, disks, metadata = "", devices = "" }: Tes
   return domainXml({ name, uuid, metadata, devices: all });
 }
 
-function diskXml({ dev, path, format, secretUuid }: GuestDisk): string {
+function diskXml({ dev, format, base, ...source }: GuestDisk): string {
+  return `<disk type='file' device='disk'>
+    <driver name='qemu' type='${format}'/>
+    ${sourceXml(source)}
+    ${base === undefined ? "" : baseXml(base)}
+    <target dev='${dev}' bus='virtio'/>
+  </disk>`;
+}
+
+function sourceXml({ path, secretUuid }: Pick<GuestDisk, "path" | "secretUuid">): string {
   const block =
     secretUuid === undefined
       ? ""
       : `<encryption format='luks'><secret type='passphrase' uuid='${secretUuid}'/></encryption>`;
-  return `<disk type='file' device='disk'>
-    <driver name='qemu' type='${format}'/>
-    <source file='${escapeXml(path)}'>${block}</source>
-    <target dev='${dev}' bus='virtio'/>
-  </disk>`;
+  return `<source file='${escapeXml(path)}'>${block}</source>`;
+}
+
+function baseXml({ format, base, ...source }: Omit<GuestDisk, "dev">): string {
+  const under = base === undefined ? "<backingStore/>" : baseXml(base);
+  return `<backingStore type='file'><format type='${format}'/>${sourceXml(source)}${under}</backingStore>`;
 }
 
 /** What Nova writes into a domain for a flavor and an image with these extra specs and properties. */

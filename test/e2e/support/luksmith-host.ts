@@ -197,6 +197,11 @@ export class LuksmithHost implements AsyncDisposable {
     return this.refusal(() => this.luksmith("protect", ...args));
   }
 
+  /** The same of `luksmith grow`. */
+  refusedGrow(...args: readonly string[]): Promise<Refusal> {
+    return this.refusal(() => this.luksmith("grow", ...args));
+  }
+
   private async refusal(run: () => Promise<ExecResult>, expectedExitCode?: number): Promise<Refusal> {
     const before = (await this.log()).length;
     const { exitCode, stderr } = await run();

@@ -76,6 +76,22 @@ describe("reading a guest", () => {
   });
 });
 
+describe("reading a running guest", () => {
+  it("asks for what it runs with, by its UUID", async () => {
+    const { runner, guests } = guestsOn({ stdout: domainXml({ name: "-x", uuid: a, devices: disk }) });
+    const guest = await guests.readRunning({ id: a, name: "-x" });
+    expect(runner.scripts).toEqual([`dumpxml --security-info --domain ${a}`]);
+    expect(guest.disks.mapping["vda"]?.volume).toMatchObject({ path: "/images/a.raw" });
+  });
+
+  it("says that it is gone", async () => {
+    const { guests } = guestsOn({ exitCode: 1, stderr: "error: failed to get domain\n" });
+    await expect(guests.readRunning({ id: a, name: "web1" })).rejects.toMatchObject({
+      code: "GUEST_NOT_FOUND",
+    });
+  });
+});
+
 describe("annotating a guest", () => {
   const uuid = newKeyUuid();
   const blocks = new Map([["vda", { format: "luks", secretUuid: uuid } as const]]);

@@ -1,14 +1,15 @@
 import { expect, it } from "vitest";
-import { parseUsage } from "../../../src/host/libvirt/secret-usage.js";
+import { parseUsage, type SecretUsage } from "../../../src/host/libvirt/secret-usage.js";
 import { secretXml } from "../../../src/host/libvirt/secret-xml.js";
 import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { wellFormed, xpathString } from "../../fixtures/domains/xmllint.js";
 
 const uuid = newKeyUuid();
 const guestId = "5d0a7e9c-41b6-4f83-bb5a-2f9c6d1e8a70";
+const identity: SecretUsage = { uuid, guestId, disk: "vda", opens: "disk", over: [] };
 
 it("defines a secret that libvirt neither stores nor tells, and that names its disk", () => {
-  const xml = secretXml({ uuid, guestId, guestName: "web1", disk: "vda" });
+  const xml = secretXml({ ...identity, guestName: "web1" });
   expect([xpathString(xml, "/secret/@ephemeral"), xpathString(xml, "/secret/@private")]).toEqual([
     "yes",
     "yes",
@@ -20,14 +21,19 @@ it("defines a secret that libvirt neither stores nor tells, and that names its d
 
 it("is well-formed whatever the guest is called", () => {
   const names = ["web1", "R&D <lab> \"'", "]]><x/>", "\u{1}\u{9b}\n\0", "Büro-🔐", "\uD800"];
-  const documents = names.map((guestName) => secretXml({ uuid, guestId, guestName, disk: "vda" }));
+  const documents = names.map((guestName) => secretXml({ ...identity, guestName }));
   expect(wellFormed(documents)).toEqual(new Set(names.keys()));
 });
 
-it("reads back what it wrote into the usage", () => {
-  const identity = { uuid, guestId, disk: "vda" };
-  const usage = xpathString(secretXml({ ...identity, guestName: "web1" }), "/secret/usage/volume");
-  expect(parseUsage(usage)).toEqual(identity);
+it.each<[string, Partial<SecretUsage>]>([
+  ["a disk's own volume", {}],
+  ["an overlay", { over: [newKeyUuid()] }],
+  ["an overlay over another one", { over: [newKeyUuid(), newKeyUuid()] }],
+  ["a base", { opens: "base" }],
+])("reads back what it wrote into the usage for %s", (_, more) => {
+  const written = { ...identity, ...more };
+  const usage = xpathString(secretXml({ ...written, guestName: "web1" }), "/secret/usage/volume");
+  expect(parseUsage(usage)).toEqual(written);
 });
 
 it.each([
@@ -36,6 +42,10 @@ it.each([
   "luksmith",
   `luksmith:${guestId}:vda`,
   `luksmith:${guestId}:vda:${uuid}:more`,
+  `luksmith:${guestId}:vda:${uuid}:over`,
+  `luksmith:${guestId}:vda:${uuid}:over:`,
+  `luksmith:${guestId}:vda:${uuid}:over:${"0".repeat(36)}`,
+  `luksmith:${guestId}:vda:${uuid}:base:${uuid}`,
   `luksmith:${guestId}:vda:${"0".repeat(36)}`,
   `luksmith::vda:${uuid}`,
   `luksmith:../../etc:vda:${uuid}`,

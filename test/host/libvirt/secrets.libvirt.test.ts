@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ExecaCommandRunner } from "../../../src/exec/command-runner.js";
 import type { HostSecret } from "../../../src/host/host-adapter.js";
@@ -13,7 +14,8 @@ const made: Secret[] = [];
 
 beforeAll(async () => {
   host = await startLibvirtHost();
-  adapter = new LibvirtHostAdapter({ libvirtUri: host.uri }, new ExecaCommandRunner());
+  const locks = join(host.dir, "lock");
+  adapter = new LibvirtHostAdapter({ libvirtUri: host.uri }, new ExecaCommandRunner(), undefined, locks);
 });
 
 afterEach(async () => {
@@ -31,7 +33,7 @@ function secretsFor(...disks: string[]): HostSecret[] {
   });
 }
 
-const uuidsOf = (secrets: readonly HostSecret[]) => secrets.map(({ uuid }) => uuid);
+const uuidsOf = (secrets: readonly Pick<HostSecret, "uuid">[]) => secrets.map(({ uuid }) => uuid);
 
 /** A secret whose value can be read back, unlike ours. */
 async function defineForeign(uuid: KeyUuid, usage: string, value: string): Promise<void> {
@@ -52,7 +54,7 @@ describe("host secrets of a real libvirtd", () => {
     expect(await adapter.providedSecrets(guest)).toEqual(expect.arrayContaining(provided));
     expect(await adapter.providedSecrets()).toHaveLength(2);
     expect(await adapter.providedSecrets({ ...guest, id: newKeyUuid() })).toEqual([]);
-    await adapter.withdrawSecrets(uuidsOf(secrets));
+    await adapter.withdrawSecrets(guest, uuidsOf(secrets));
     expect(await host.secretsLeft()).toEqual([]);
   });
 
@@ -71,7 +73,7 @@ describe("host secrets of a real libvirtd", () => {
     const secrets = secretsFor(...disks);
     await adapter.provideSecrets(guest, secrets);
     expect(await adapter.providedSecrets(guest)).toHaveLength(16);
-    await adapter.withdrawSecrets(uuidsOf(secrets));
+    await adapter.withdrawSecrets(guest, uuidsOf(secrets));
     expect(await host.secretsLeft()).toEqual([]);
   });
 
@@ -98,7 +100,7 @@ describe("host secrets of a real libvirtd", () => {
     await adapter.provideSecrets(guest, [theirs!, ours!]);
     expect(await valueOf(theirs!.uuid)).toBe("their passphrase");
     expect(await adapter.providedSecrets()).toEqual([{ uuid: ours!.uuid, guestId: guest.id, disk: "vdb" }]);
-    await adapter.withdrawSecrets([theirs!.uuid, ours!.uuid]);
+    await adapter.withdrawSecrets(guest, [theirs!.uuid, ours!.uuid]);
     expect(await host.secretsLeft()).toEqual([theirs!.uuid]);
   });
 
@@ -116,8 +118,27 @@ describe("host secrets of a real libvirtd", () => {
   it("are withdrawn idempotently", async () => {
     const secrets = secretsFor("vda", "vdb");
     await adapter.provideSecrets(guest, secrets.slice(0, 1));
-    await adapter.withdrawSecrets(uuidsOf(secrets));
-    await adapter.withdrawSecrets(uuidsOf(secrets));
+    await adapter.withdrawSecrets(guest, uuidsOf(secrets));
+    await adapter.withdrawSecrets(guest, uuidsOf(secrets));
+    expect(await host.secretsLeft()).toEqual([]);
+  });
+
+  it("of a base last as long as one of the guests that share it", async () => {
+    const [base, one, two] = [secretsFor("vda")[0]!, secretsFor("vda")[0]!, secretsFor("vda")[0]!];
+    const under = { ...base, opens: "base" } as const;
+    const guests = [guest, { id: newKeyUuid(), name: "second" }] as const;
+    await Promise.all([
+      adapter.provideSecrets(guests[0], [one, under]),
+      adapter.provideSecrets(guests[1], [two, under]),
+    ]);
+    expect((await host.secretsLeft()).sort()).toEqual(uuidsOf([base, one, two]).sort());
+    for (const [index, own] of [one, two].entries()) {
+      const provided = await adapter.providedSecrets(guests[index]);
+      expect(uuidsOf(provided).sort()).toEqual(uuidsOf([own, base]).sort());
+    }
+    await adapter.withdrawSecrets(guests[0], uuidsOf([one, base]));
+    expect((await host.secretsLeft()).sort()).toEqual(uuidsOf([base, two]).sort());
+    await adapter.withdrawSecrets(guests[1], uuidsOf([two, base]));
     expect(await host.secretsLeft()).toEqual([]);
   });
 
@@ -139,7 +160,7 @@ describe("a libvirtd that is gone", () => {
       const unavailable = { code: "HOST_UNAVAILABLE" };
       await expect(adapter.provideSecrets(guest, secrets)).rejects.toMatchObject(unavailable);
       await expect(adapter.providedSecrets()).rejects.toMatchObject(unavailable);
-      await expect(adapter.withdrawSecrets(uuidsOf(secrets))).rejects.toMatchObject(unavailable);
+      await expect(adapter.withdrawSecrets(guest, uuidsOf(secrets))).rejects.toMatchObject(unavailable);
       await expect(adapter.listGuests()).rejects.toMatchObject(unavailable);
       await expect(adapter.versions()).rejects.toMatchObject(unavailable);
     } finally {

@@ -1,18 +1,24 @@
 import { fstatSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { LibvirtSecrets } from "../../../src/host/libvirt/secrets.js";
 import { Virsh } from "../../../src/host/libvirt/virsh.js";
 import type { HostSecret } from "../../../src/host/host-adapter.js";
 import { type KeyUuid, newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { Secret } from "../../../src/secret/secret.js";
+import { VolumeLocks } from "../../../src/storage/volume-lock.js";
+import { RecordingCommandRunner } from "../../fake/recording-command-runner.js";
+import { temporaryDirectory } from "../../fs/tree.js";
 import { RecordingRunner } from "./recording-runner.js";
 
 const guest = { id: "5afe9aab-0794-45bc-8958-b5600a7a36a0", name: "web 1'; destroy" };
 const [a, b, c] = [newKeyUuid(), newKeyUuid(), newKeyUuid()];
 const made: Secret[] = [];
+const lockRunner = new RecordingCommandRunner();
 
 afterEach(() => {
   for (const secret of made.splice(0)) secret.dispose();
+  lockRunner.commands.length = 0;
 });
 
 function secretOf(uuid: KeyUuid, disk: string): HostSecret {
@@ -27,7 +33,8 @@ function ours(uuid: KeyUuid, disk: string, guestId = guest.id): string {
 
 function secretsOn(...answers: ConstructorParameters<typeof RecordingRunner>) {
   const runner = new RecordingRunner(...answers);
-  return { runner, secrets: new LibvirtSecrets(new Virsh("qemu:///system", runner)) };
+  const locks = new VolumeLocks(lockRunner, join(temporaryDirectory(), "lock"));
+  return { runner, secrets: new LibvirtSecrets(new Virsh("qemu:///system", runner), locks) };
 }
 
 describe("providing", () => {
@@ -122,14 +129,14 @@ describe("withdrawing", () => {
       { stdout: `${ours(a, "vda")} ${b}   volume other\n${ours(c, "vdc")}` },
       {},
     );
-    await secrets.withdraw([a, b]);
+    await secrets.withdraw(guest, [a, b]);
     expect(runner.scripts).toEqual(["secret-list", `secret-undefine ${a}`]);
   });
 
   it("does nothing where nothing is left", async () => {
     const { runner, secrets } = secretsOn({ stdout: "" });
-    await secrets.withdraw([a]);
-    await secrets.withdraw([]);
+    await secrets.withdraw(guest, [a]);
+    await secrets.withdraw(guest, []);
     expect(runner.scripts).toEqual(["secret-list"]);
   });
 
@@ -139,7 +146,7 @@ describe("withdrawing", () => {
       { stderr: "error: Secret not found\n" },
       { stdout: "" },
     );
-    await expect(secrets.withdraw([a])).resolves.toBeUndefined();
+    await expect(secrets.withdraw(guest, [a])).resolves.toBeUndefined();
   });
 
   it("tries all before it fails", async () => {
@@ -149,8 +156,116 @@ describe("withdrawing", () => {
       { stderr: "error: no\n" },
       { stdout: ours(a, "vda") },
     );
-    await expect(secrets.withdraw([a, b])).rejects.toMatchObject({ code: "HOST_SECRET_FAILED" });
+    await expect(secrets.withdraw(guest, [a, b])).rejects.toMatchObject({ code: "HOST_SECRET_FAILED" });
     expect(runner.scripts[1]).toBe(`secret-undefine ${a}; secret-undefine ${b}`);
+  });
+});
+
+/** Guests whose disks lie over one encrypted base, whose secret there can be but once. */
+describe("a base that guests share", () => {
+  const other = newKeyUuid();
+  const [base, otherOwn] = [newKeyUuid(), newKeyUuid()];
+  const baseSecret = () => ({ ...secretOf(base, "vda"), opens: "base" }) as const;
+  const ofBase = (guestId = guest.id) => ` ${base}   volume luksmith:${guestId}:vda:${base}:base\n`;
+  const overlay = (uuid: KeyUuid, guestId = guest.id) =>
+    ` ${uuid}   volume luksmith:${guestId}:vda:${uuid}:over:${base}\n`;
+  const flocks = () => lockRunner.lines.map((line) => line.split(" ", 2).join(" "));
+
+  it("is provided with the overlay, whose own secret says that it is needed", async () => {
+    const { runner, secrets } = secretsOn({ stdout: overlay(a) + ofBase() }, {});
+    await secrets.provide(guest, [secretOf(a, "vda"), baseSecret()]);
+    const [defined] = runner.commands;
+    expect(defined?.files.map((file) => /<volume>(.*)<\/volume>/.exec(file)?.[1])).toEqual([
+      `luksmith:${guest.id}:vda:${base}:base`,
+      `luksmith:${guest.id}:vda:${a}:over:${base}`,
+    ]);
+    expect(runner.scripts[1]).toMatch(`secret-set-value ${base} `);
+    expect(flocks()).toEqual(["flock -s"]);
+  });
+
+  it("keeps the secret that the first guest gave it: it is never away for a moment", async () => {
+    const { runner, secrets } = secretsOn(
+      { stdout: ofBase(other) + overlay(otherOwn, other) + overlay(a), stderr: "error: in use\n" },
+      {},
+    );
+    await secrets.provide(guest, [secretOf(a, "vda"), baseSecret()]);
+    expect(runner.scripts[1]).not.toContain("secret-undefine");
+    expect(runner.scripts[1]).toContain(`secret-set-value ${base} `);
+  });
+
+  it("keeps it as well when the guest comes whose own disk it is", async () => {
+    const stdout = ofBase(other) + overlay(otherOwn, other);
+    const { runner, secrets } = secretsOn({ stdout, stderr: "error: in use\n" }, {});
+    await secrets.provide(guest, [secretOf(base, "vda")]);
+    expect(runner.scripts[1]).toBe(`secret-set-value ${base} --file /proc/self/fd/3 --plain`);
+  });
+
+  it("is listed for each guest that needs it, whoever was the first", async () => {
+    const stdout = ofBase(other) + overlay(a) + overlay(otherOwn, other);
+    const { secrets } = secretsOn({ stdout }, { stdout });
+    expect(await secrets.provided(guest.id)).toEqual([
+      { uuid: a, guestId: guest.id, disk: "vda" },
+      { uuid: base, guestId: guest.id, disk: "vda" },
+    ]);
+    expect(await secrets.provided(other)).toHaveLength(2);
+  });
+
+  it("stays while another guest needs it", async () => {
+    const stdout = ofBase() + overlay(a) + overlay(otherOwn, other);
+    const { runner, secrets } = secretsOn({ stdout }, { stdout }, {});
+    await secrets.withdraw(guest, [a, base]);
+    expect(runner.scripts).toEqual(["secret-list", "secret-list", `secret-undefine ${a}`]);
+    expect(flocks()).toEqual(["flock -x"]);
+  });
+
+  it("goes with the last one, though the first gave it its secret", async () => {
+    const stdout = ofBase(other) + overlay(a);
+    const { runner, secrets } = secretsOn({ stdout }, { stdout }, {});
+    await secrets.withdraw(guest, [a, base]);
+    expect(runner.scripts.at(-1)).toBe(`secret-undefine ${a}; secret-undefine ${base}`);
+  });
+
+  it("stays as long as the guest whose own disk it is", async () => {
+    const stdout = ours(base, "vda", other) + overlay(a);
+    const { runner, secrets } = secretsOn(
+      { stdout },
+      { stdout },
+      {},
+      { stdout: ours(base, "vda", other) },
+      {},
+    );
+    await secrets.withdraw(guest, [a, base]);
+    expect(runner.scripts.at(-1)).toBe(`secret-undefine ${a}`);
+    await secrets.withdraw({ id: other, name: "template" }, [base]);
+    expect(runner.scripts.at(-1)).toBe(`secret-undefine ${base}`);
+  });
+
+  it("goes with a guest that has no secret of ours for the overlay itself", async () => {
+    const stdout = `${ofBase()} ${a}   volume somebody's\n`;
+    const { runner, secrets } = secretsOn({ stdout }, { stdout }, { stdout }, {});
+    expect(await secrets.provided(guest.id)).toEqual([{ uuid: base, guestId: guest.id, disk: "vda" }]);
+    await secrets.withdraw(guest, [a, base]);
+    expect(runner.scripts.at(-1)).toBe(`secret-undefine ${base}`);
+  });
+
+  it("stays with the others when one of them cannot be given its secrets", async () => {
+    const stdout = ofBase(other) + overlay(otherOwn, other);
+    const { runner, secrets } = secretsOn({ stdout, stderr: "error: no\n" }, { stdout }, { stdout });
+    const provide = secrets.provide(guest, [secretOf(a, "vda"), baseSecret()]);
+    await expect(provide).rejects.toMatchObject({ code: "HOST_SECRET_FAILED" });
+    expect(runner.scripts.slice(1)).toEqual(["secret-list", "secret-list"]);
+  });
+
+  it("is given once to a guest with two disks over it, or with itself as a disk", async () => {
+    const { runner, secrets } = secretsOn({ stdout: ours(base, "vdb") + overlay(a) }, {});
+    await secrets.provide(guest, [
+      secretOf(a, "vda"),
+      baseSecret(),
+      secretOf(base, "vdb"),
+      { ...baseSecret(), disk: "vdc" },
+    ]);
+    expect(runner.scripts[1]?.match(/secret-set-value/g)).toHaveLength(2);
+    expect(runner.commands[0]?.files.join()).not.toContain(":base<");
   });
 });
 

@@ -3,23 +3,27 @@ import type { LuksFormatter } from "../encryption/luks-formatter.js";
 import { LUKS_HEADER_BLOCK, type LuksHeader } from "../encryption/luks-header.js";
 import type { Secret } from "../secret/secret.js";
 import { openMemoryFile } from "../secret/secret-file.js";
-import type { VolumeFile } from "./volume-file.js";
 
-/** cryptsetup wants a payload behind the header, which a container inside qcow2 does not have. */
+/** cryptsetup wants a payload behind the header, of which nothing is copied. */
 const PAYLOAD = 1024 * 1024;
 
-/** The LUKS header inside a qcow2 image, and where in the file it stands. */
-export interface Qcow2Container {
-  readonly header: LuksHeader;
-  readonly container: number;
+/** Where a LUKS container's bytes can be read, `offset` counted from the start of the volume. */
+export interface ContainerSource {
+  read(offset: number, length: number): Promise<Buffer>;
 }
 
-/** Whether `passphrase` opens a keyslot of the container inside a qcow2 image, tried on a copy in memory. */
+/**
+ * Whether `passphrase` opens a keyslot of the LUKS container that `header` was read from, tried on a copy in memory:
+ * cryptsetup can reach neither the inside of a qcow2 image nor an RBD image.
+ * @param start bytes of the volume before the container
+ * @throws VOLUME_UNREADABLE, TOOL_FAILED
+ */
 export async function tryContainer(
   formatter: LuksFormatter,
-  file: VolumeFile,
-  { header, container }: Qcow2Container,
+  source: ContainerSource,
+  header: LuksHeader,
   passphrase: Secret,
+  start = 0,
 ): Promise<"opens" | "rejected"> {
   using copy = openMemoryFile(header.payloadOffset + PAYLOAD);
   const pieces = [
@@ -29,7 +33,7 @@ export async function tryContainer(
       .map(({ offset, stripes }) => ({ offset, length: (header.keySize / 8) * stripes })),
   ];
   for (const { offset, length } of pieces) {
-    const bytes = await file.read(container + offset, length);
+    const bytes = await source.read(start + offset, length);
     writeSync(copy.fd, bytes, 0, bytes.length, offset);
   }
   return await formatter.tryPassphrase(copy.fd, passphrase);

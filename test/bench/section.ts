@@ -1,0 +1,41 @@
+/** What `npm run bench` measures, in its order, and where: on a private libvirt host, or in User-Mode Linux. */
+const MACHINES = {
+  hooks: "host",
+  "new-disks": "host",
+  "many-disks": "host",
+  "header-writes": "host",
+  unlocking: "host",
+  commands: "host",
+  "disk-io": "host",
+  tuning: "host",
+  "dm-crypt": "uml",
+} as const;
+
+export type Machine = "host" | "uml";
+export type Section = keyof typeof MACHINES;
+
+export const SECTIONS = Object.keys(MACHINES) as readonly Section[];
+
+export function sectionsOn(machine: Machine, sections: readonly Section[]): Section[] {
+  return sections.filter((section) => MACHINES[section] === machine);
+}
+
+export type Request =
+  | { readonly kind: "list" }
+  | { readonly kind: "run"; readonly sections: readonly Section[]; readonly json: boolean }
+  | { readonly kind: "refused"; readonly what: string };
+
+const OPTIONS = ["--json", "--list"];
+
+/** `[--json] [SECTION…]`, where none means all, or `--list`. Sections are measured in their own order. */
+export function parseRequest(args: readonly string[]): Request {
+  const options = args.filter((argument) => argument.startsWith("-"));
+  const names = args.filter((argument) => !argument.startsWith("-"));
+  const unknownOption = options.find((option) => !OPTIONS.includes(option));
+  if (unknownOption !== undefined) return { kind: "refused", what: `unknown option ${unknownOption}` };
+  const unknownName = names.find((name) => !Object.hasOwn(MACHINES, name));
+  if (unknownName !== undefined) return { kind: "refused", what: `unknown section ${unknownName}` };
+  if (options.includes("--list")) return { kind: "list" };
+  const sections = names.length === 0 ? SECTIONS : SECTIONS.filter((section) => names.includes(section));
+  return { kind: "run", sections, json: options.includes("--json") };
+}

@@ -17,6 +17,8 @@ export default defineConfig({
         project(name, {
           include: [`test/**/*.${name}.test.ts`],
           setupFiles: machine === "uml" ? ["test/lab/uml-guard.ts"] : [],
+          // no file may see another one's devices; what the command line says does not reach a project
+          ...(machine === "uml" ? { maxWorkers: 1 } : {}),
         }),
       ),
     ],

@@ -1,5 +1,7 @@
 import { inject, injectable } from "../di.js";
 import type { EncryptionProvider } from "../encryption/encryption-provider.js";
+import type { ErrorCode } from "../error/catalogue.js";
+import { LuksmithError } from "../error/luksmith-error.js";
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
@@ -48,8 +50,8 @@ export class GuestPreparation {
   /** Plans and does it. @throws the first error, after everything was undone that may be undone */
   async prepare(guest: Guest, planner: Planner): Promise<Plan> {
     using session = new KeySession();
-    const plan = await this.#plan(guest, planner, session);
-    if (onlyProvides(plan)) return await this.#execute(guest, plan, session);
+    const plan = await this.#plan(guest, planner, session).catch(unlessUnsettled);
+    if (plan !== undefined && onlyProvides(plan)) return await this.#execute(guest, plan, session);
     return await this.locks.hold(guest, async () => {
       // planned again, since whoever held the lock may have done it all
       return await this.#execute(guest, await this.#plan(guest, planner, session), session);
@@ -90,6 +92,22 @@ export class GuestPreparation {
     await execute(plan, new StepPerformer(guest, this.#resources, session), this.logger);
     return plan;
   }
+}
+
+/**
+ * Refusals that another process can cause which is storing a key and formatting its volume while we look at the one
+ * and then at the other. What is true is seen under the lock.
+ */
+const UNSETTLED: ReadonlySet<ErrorCode> = new Set([
+  "KEY_NOT_FOUND",
+  "LUKS_HEADER_INVALID",
+  "VOLUME_NOT_EMPTY",
+  "VOLUME_NOT_FORMATTED",
+  "VOLUME_NOT_PROVEN_EMPTY",
+]);
+
+function unlessUnsettled(thrown: unknown): undefined {
+  if (!(thrown instanceof LuksmithError) || !UNSETTLED.has(thrown.code)) throw thrown;
 }
 
 /** Every start but a disk's first one: nothing is changed that another process could change as well. */

@@ -58,7 +58,7 @@ function subjectsOf(xml: string, blocks: Blocks): Subject[] {
 
 function isSame({ format, secretUuid, options }: EncryptionElement, block: EncryptionBlock): boolean {
   const engine = options["engine"] ?? "qemu";
-  return format === block.format && secretUuid === block.secretUuid && engine === "qemu";
+  return format === block.format && secretUuid === block.secretUuid && engine === (block.engine ?? "qemu");
 }
 
 function foreign(dev: string, { format, secretUuid }: EncryptionElement): LuksmithError {

@@ -19,8 +19,9 @@ export function indentedBlock(block: EncryptionBlock, { newline, indent }: Layou
   return lines.map((line) => indent + line).join(newline);
 }
 
-function builderOf({ format, secretUuid }: EncryptionBlock) {
+function builderOf({ format, secretUuid, engine }: EncryptionBlock) {
+  const chosen = engine === undefined ? {} : { "@engine": engine };
   return create({
-    encryption: { "@format": format, secret: { "@type": "passphrase", "@uuid": secretUuid } },
+    encryption: { "@format": format, ...chosen, secret: { "@type": "passphrase", "@uuid": secretUuid } },
   });
 }

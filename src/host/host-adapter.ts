@@ -2,6 +2,7 @@ import type { DiskInfo } from "../disk-info/disk-info.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Ask } from "../request/ask.js";
 import type { Secret } from "../secret/secret.js";
+import type { Engine } from "../storage/storage-backend.js";
 
 /** A guest as its host manager configures it; made by the host adapter from the guest's configuration. */
 export interface Guest {
@@ -152,4 +153,6 @@ export interface HostAdapter {
 export interface EncryptionBlock {
   readonly format: "luks";
   readonly secretUuid: KeyUuid;
+  /** Who decrypts, if not QEMU itself. */
+  readonly engine?: Engine;
 }

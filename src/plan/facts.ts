@@ -46,6 +46,8 @@ export interface AnnotatedDisk {
   readonly key: KeyFact;
   /** Undefined for a foreign block: what is not ours is not even read. */
   readonly probe: Probe | undefined;
+  /** Why the engine of the encryption block must not open the volume. */
+  readonly refusedEngine?: LuksmithError;
   /** Of the encrypted layers that the configuration names: other disks may lie over the same ones. */
   readonly bases: readonly BaseKey[];
 }

@@ -1,10 +1,10 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { KeyRecord } from "../generated/key-record.js";
-import type { Guest } from "../host/host-adapter.js";
+import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import type { EncryptionRequest } from "../request/ask.js";
-import type { Probe } from "../storage/storage-backend.js";
+import { choosesEngine, type Engine, type Probe } from "../storage/storage-backend.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { FactSources } from "./gather.js";
 import type { KeySession } from "./key-session.js";
@@ -16,6 +16,8 @@ export interface ProtectFacts {
   readonly probe: Probe;
   /** Why the settings let nobody format it. */
   readonly forbidden: LuksmithError | undefined;
+  /** Who shall decrypt, if not QEMU itself; for a disk that has no encryption block yet. */
+  readonly engine?: Engine;
   /** The key of the encryption block, of the LUKS header, or of an earlier `protect` that was cut short. */
   readonly known: { readonly keystore: string; readonly record: KeyRecord } | undefined;
 }
@@ -24,7 +26,7 @@ export interface ProtectFacts {
 export async function gatherProtectFacts(
   guest: Guest,
   requests: readonly EncryptionRequest[],
-  sources: FactSources,
+  sources: FactSources & { readonly host: Pick<HostAdapter, "versions"> },
   session: KeySession,
 ): Promise<ProtectFacts[]> {
   return Promise.all(
@@ -37,7 +39,12 @@ export async function gatherProtectFacts(
       const backend = await sources.storage.backendFor(disk.volume);
       const probe = await backend.probe(disk.volume, "read");
       const forbidden = await forbiddenFormat(disk.volume, sources);
-      return { disk, request, probe, forbidden, known: await knownKey(guest, disk, probe, sources, session) };
+      const known = await knownKey(guest, disk, probe, sources, session);
+      const isNew = disk.encryption_secret_uuid === undefined && choosesEngine(backend);
+      const engine = isNew
+        ? await backend.chooseEngine(disk.volume, () => sources.host.versions())
+        : undefined;
+      return { disk, request, probe, forbidden, known, ...(engine && { engine }) };
     }),
   );
 }

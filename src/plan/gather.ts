@@ -1,10 +1,11 @@
-import { asLuksmithError } from "../error/luksmith-error.js";
+import { asLuksmithError, type LuksmithError } from "../error/luksmith-error.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { StorageRegistry } from "../storage/index.js";
+import { choosesEngine, type StorageBackend } from "../storage/storage-backend.js";
 import type { Volume } from "../storage/volume.js";
 import type { AnnotatedDisk, BaseKey, DiskFacts, HiddenLuks, KeyFact } from "./facts.js";
 import type { KeySession } from "./key-session.js";
@@ -84,13 +85,24 @@ async function annotatedDisk(
   if (key !== undefined) session.add(uuid, key);
   const ours = request !== undefined || fact.kind === "found";
   const depth = fact.kind === "found" && fact.record.state === "active" ? "header" : "allocation-map";
-  const probe = ours
-    ? await (await sources.storage.backendFor(disk.volume)).probe(disk.volume, depth)
-    : undefined;
+  const backend = ours ? await sources.storage.backendFor(disk.volume) : undefined;
+  const probe = await backend?.probe(disk.volume, depth);
+  const refusedEngine = backend && (await engineRefusal(disk, backend));
   const bases = await Promise.all(
     (disk.backingSecretUuids ?? []).map((base) => baseKey(base, sources, session)),
   );
-  return { kind: "annotated", disk, uuid, request, key: fact, probe, bases };
+  return {
+    ...{ kind: "annotated", disk, uuid, request, key: fact, probe, bases },
+    ...(refusedEngine && { refusedEngine }),
+  };
+}
+
+async function engineRefusal(
+  { encryption_options, volume }: DiskMapping,
+  backend: StorageBackend,
+): Promise<LuksmithError | undefined> {
+  if (encryption_options?.["engine"] !== "librbd" || !choosesEngine(backend)) return undefined;
+  return backend.refusedEngine(volume);
 }
 
 /** Nothing but the key: a base is opened by its guests' QEMU alone, and may belong to another guest. */

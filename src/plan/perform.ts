@@ -87,7 +87,10 @@ export class StepPerformer implements Performer {
   async #annotate({ blocks }: StepOf<"annotate">): Promise<Undo> {
     const { host } = this.#resources;
     const byDisk = new Map(
-      blocks.map(({ disk, uuid }): [string, EncryptionBlock] => [disk, { format: "luks", secretUuid: uuid }]),
+      blocks.map(({ disk, uuid, ...engine }): [string, EncryptionBlock] => [
+        disk,
+        { format: "luks", secretUuid: uuid, ...engine },
+      ]),
     );
     // the guest may be started as soon as its configuration names the keys, and the hook formats with them
     for (const { uuid } of blocks) this.#inUse.add(uuid);

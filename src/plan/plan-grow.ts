@@ -3,7 +3,7 @@ import type { Guest } from "../host/host-adapter.js";
 import { wholeSectors } from "../storage/sectors.js";
 import { volumeName } from "../storage/volume.js";
 import { formatBytes } from "./bytes.js";
-import { protectCommand } from "./commands.js";
+import { guestWord, protectCommand } from "./commands.js";
 import type { AnnotatedDisk, PlainDisk } from "./facts.js";
 import type { DiskSizes, GrowFacts } from "./gather-grow.js";
 import { requireHeaderOf } from "./refusals.js";
@@ -35,6 +35,7 @@ export function planGrow(
   if (sizes === undefined) throw new Error("a volume with a LUKS header has a size");
   const to = goal(`${task}: disk ${fact.disk.dev}`, sizes, wanted);
   if (sizes.guest === to && sizes.volume === to) return planOf();
+  if (state === "running") requireNoLibrbd(task, guest, fact);
   const { dev, volume } = fact.disk;
   const [from, size] = [Number(sizes.guest), Number(to)];
   return planOf([{ kind: "grow", disk: dev, volume, uuid: fact.uuid, guest: state, from, to: size }]);
@@ -71,6 +72,16 @@ function requireFormatted(task: string, guest: Guest, fact: AnnotatedDisk): void
       if (key.record.state === "active" || probe?.kind === "luks") requireHeaderOf(guest, fact, task);
       else throw notFormatted(task, fact);
   }
+}
+
+/** QEMU tells librbd the size of the image and not that of its payload, and the two may count differently one day. */
+function requireNoLibrbd(task: string, guest: Guest, { disk }: AnnotatedDisk): void {
+  if (disk.encryption_options?.["engine"] !== "librbd") return;
+  throw new LuksmithError("GUEST_RUNNING", {
+    what: `${task}: disk ${disk.dev} cannot grow while the guest runs`,
+    why: "librbd decrypts it, and cannot be told the size that the guest shall see",
+    hint: `shut the guest down first: virsh shutdown ${guestWord(guest)}`,
+  });
 }
 
 function notFormatted(task: string, { disk }: AnnotatedDisk): LuksmithError {

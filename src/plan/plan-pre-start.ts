@@ -79,7 +79,9 @@ interface PreparedDisk {
 
 /** The steps of one disk, or undefined if its encryption block is not ours. */
 function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | undefined {
-  const { key, probe } = fact;
+  const { key, probe, refusedEngine } = fact;
+  if (refusedEngine !== undefined)
+    throw refusedEngine.within(`cannot start guest ${guest.name}: disk ${fact.disk.dev}`);
   switch (key.kind) {
     case "unavailable":
       throw key.error.within(

@@ -4,7 +4,7 @@ import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { keyUuidOf, newKeyRecord } from "../keystore/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
-import type { Probe } from "../storage/storage-backend.js";
+import type { Engine, Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import type { ProtectFacts } from "./gather-protect.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
@@ -22,6 +22,7 @@ interface ProtectedDisk {
   readonly disk: string;
   readonly uuid: KeyUuid;
   readonly annotated: boolean;
+  readonly engine: Engine | undefined;
   readonly store: readonly Step[];
   readonly format: readonly Step[];
   readonly activate: readonly Step[];
@@ -34,7 +35,9 @@ interface ProtectedDisk {
 export function planProtect(guest: Guest, facts: readonly ProtectFacts[], options: ProtectOptions): Plan {
   const disks = facts.map((fact) => protectDisk(guest, fact, options));
   refuseSharedKey(`cannot protect guest ${guest.name}`, [...disks, ...otherKeys(guest, facts)]);
-  const blocks = disks.filter(({ annotated }) => !annotated).map(({ disk, uuid }) => ({ disk, uuid }));
+  const blocks = disks
+    .filter(({ annotated }) => !annotated)
+    .map(({ disk, uuid, engine }) => ({ disk, uuid, ...(engine && { engine }) }));
   return planOf(
     disks.flatMap(({ store }) => store),
     blocks.length === 0 ? [] : [{ kind: "annotate", blocks }],
@@ -68,6 +71,7 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
     disk: disk.dev,
     uuid: keyUuidOf(record),
     annotated,
+    engine: fact.engine,
     store: known === undefined ? [{ kind: "store-key", keystore, record }] : [],
     format: formatsNow ? [{ kind: "format", disk: disk.dev, volume: disk.volume, record }] : [],
     activate: formatsNow ? [{ kind: "activate-key", keystore, record }] : [],

@@ -42,10 +42,14 @@ function overlayHint(guest: Guest, disks: readonly string[]): string {
   return `if nothing was written to it yet: ${protect}; else merge it into the encrypted volume, or go back to that: docs/libvirt.md, after an external snapshot`;
 }
 
-/** The block must mean what we make: LUKS version 1 that QEMU itself opens. */
-function requireNativeBlock(guest: Guest, { dev, encryption_format, encryption_options }: DiskMapping): void {
+/** The block must mean what we make: LUKS version 1 that QEMU itself opens, or librbd in an RBD image. */
+function requireNativeBlock(
+  guest: Guest,
+  { dev, volume, encryption_format, encryption_options }: DiskMapping,
+): void {
   const engine = encryption_options?.["engine"] ?? "qemu";
-  if (encryption_format === "luks" && engine === "qemu") return;
+  const isKnown = engine === "qemu" || (engine === "librbd" && volume.kind === "rbd");
+  if (encryption_format === "luks" && isKnown) return;
   throw new LuksmithError("REQUEST_CONFLICT", {
     what: `cannot start guest ${guest.name}: disk ${dev} must be encrypted as luks by QEMU`,
     why: `its encryption block says format ${encryption_format ?? "unknown"}, engine ${engine}`,

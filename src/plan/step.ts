@@ -1,5 +1,6 @@
 import type { KeyRecord } from "../generated/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { Engine } from "../storage/storage-backend.js";
 import type { Volume } from "../storage/volume.js";
 
 /**
@@ -14,7 +15,7 @@ export type Step =
   /** Records that the key is in use: from here on its volume is never formatted again. */
   | { readonly kind: "activate-key"; readonly keystore: string; readonly record: KeyRecord }
   /** Writes the encryption blocks into the guest's persistent configuration. */
-  | { readonly kind: "annotate"; readonly blocks: readonly DiskKey[] }
+  | { readonly kind: "annotate"; readonly blocks: readonly BlockKey[] }
   /** Enlarges the volume until its guest can see `to` bytes, and lets the guest see them if it runs. */
   | {
       readonly kind: "grow";
@@ -37,6 +38,11 @@ export type GuestState = "stopped" | "running";
 export interface DiskKey {
   readonly disk: string;
   readonly uuid: KeyUuid;
+}
+
+/** A key that an encryption block names. */
+export interface BlockKey extends DiskKey {
+  readonly engine?: Engine;
 }
 
 /** A key that opens a disk's own volume, or an encrypted one under it, over which other disks may lie as well. */

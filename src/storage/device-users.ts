@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { errnoOf } from "../error/luksmith-error.js";
 
 /** A process that can write to a device. */
@@ -15,8 +15,10 @@ export interface DeviceUser {
  * @param device its number, as stat(2) has it
  */
 export function writersOf(device: bigint): DeviceUser[] {
-  return numbersIn("/proc")
-    .filter((pid) => pid !== process.pid && canWrite(pid, device))
+  const pids = numbersIn("/proc").filter((pid) => pid !== process.pid);
+  const slowMounts = slowMountsOf(pids);
+  return pids
+    .filter((pid) => canWrite(pid, device, slowMounts))
     .flatMap((pid) => {
       const status = readIfThere(`/proc/${pid}/status`);
       const field = (name: string) => new RegExp(`^${name}:\\t(.*)$`, "m").exec(status ?? "")?.[1];
@@ -25,17 +27,39 @@ export function writersOf(device: bigint): DeviceUser[] {
     });
 }
 
-function canWrite(pid: number, device: bigint): boolean {
+function canWrite(pid: number, device: bigint, slowMounts: ReadonlySet<string>): boolean {
   return numbersIn(`/proc/${pid}/fd`).some((fd) => {
-    const stats = ifThere(() => statSync(`/proc/${pid}/fd/${fd}`, { bigint: true }));
-    return stats?.isBlockDevice() === true && stats.rdev === device && isForWriting(pid, fd);
+    const path = `/proc/${pid}/fd/${fd}`;
+    // what has no path, a socket for instance, is no device
+    if (ifThere(() => readlinkSync(path))?.startsWith("/") !== true) return false;
+    const info = readIfThere(`/proc/${pid}/fdinfo/${fd}`) ?? "";
+    if (!isForWriting(info) || slowMounts.has(/^mnt_id:\s*(\d+)$/m.exec(info)?.[1] ?? "")) return false;
+    const stats = ifThere(() => statSync(path, { bigint: true }));
+    return stats?.isBlockDevice() === true && stats.rdev === device;
   });
 }
 
 /** The lowest two bits of open(2)'s flags, which Linux prints in octal: 0 is O_RDONLY. */
-function isForWriting(pid: number, fd: number): boolean {
-  const flags = /^flags:\s*([0-7]+)$/m.exec(readIfThere(`/proc/${pid}/fdinfo/${fd}`) ?? "")?.[1];
+function isForWriting(fdinfo: string): boolean {
+  const flags = /^flags:\s*([0-7]+)$/m.exec(fdinfo)?.[1];
   return flags !== undefined && (Number.parseInt(flags, 8) & 0b11) !== 0;
+}
+
+/** File systems whose server can be gone, and who asks about a file waits for it for ever; no host has its devices there. */
+const SLOW = /^(?:nfs|nfs4|cifs|smb3|ceph|9p|afs|lustre|fuse|fuse\..*)$/;
+
+/** The IDs of such mounts, whoever sees them: the kernel gives none of them twice. */
+function slowMountsOf(pids: readonly number[]): ReadonlySet<string> {
+  const namespaces = new Map(pids.map((pid) => [ifThere(() => readlinkSync(`/proc/${pid}/ns/mnt`)), pid]));
+  const lines = [...namespaces.values()].flatMap((pid) =>
+    (readIfThere(`/proc/${pid}/mountinfo`) ?? "").split("\n"),
+  );
+  // proc(5): the mount's ID is the first field, and the type the first one behind the lonely dash
+  return new Set(
+    lines
+      .filter((line) => SLOW.test(/ - (\S+)/.exec(line)?.[1] ?? ""))
+      .map((line) => line.split(" ", 1)[0] ?? ""),
+  );
 }
 
 function numbersIn(directory: string): number[] {

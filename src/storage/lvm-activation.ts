@@ -3,8 +3,8 @@ import type { CommandRunner } from "../exec/command-runner.js";
 import { blockDeviceAt } from "./lvm-device.js";
 import { askLvm, runLvm } from "./lvm-command.js";
 import { fullName, type LvName } from "./lvm-name.js";
-import { reportLv } from "./lvm-report.js";
-import { volumeAbsent, volumeUnreadable } from "./volume-error.js";
+import { reportLvAt } from "./lvm-report.js";
+import { volumeUnreadable } from "./volume-error.js";
 import type { VolumeLocks } from "./volume-lock.js";
 
 /** Nothing to do at the end: it was active before. */
@@ -59,9 +59,7 @@ export class LvActivation {
   }
 
   private async activate(path: string, lv: LvName): Promise<void> {
-    const report = await reportLv(this.runner, lv);
-    if (report === undefined) throw volumeAbsent(path);
-    if (report.isActive)
+    if ((await reportLvAt(this.runner, path, lv)).isActive)
       throw volumeUnreadable(path, "LVM has it active, and its device is not there: run vgmknodes");
     const options = ["--activate", "y", "--ignoreactivationskip"];
     const answer = await askLvm(this.runner, "lvchange", [...options, "--", fullName(lv)]);

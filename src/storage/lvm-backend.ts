@@ -7,7 +7,7 @@ import { type LvmPart, mappedDevice } from "./lvm-device.js";
 import { growLv } from "./lvm-grow.js";
 import { findingOf, findLv, type LvFinding } from "./lvm-lookup.js";
 import { type LvName, lvNameOf } from "./lvm-name.js";
-import { reportLv } from "./lvm-report.js";
+import { reportLvAt } from "./lvm-report.js";
 import type { LvmVolume } from "./lvm-volume.js";
 import { RawLuksBackend } from "./raw-luks-backend.js";
 import type { AllocateRequest, GrowRequest, QemuNode, VolumeAllocator } from "./storage-backend.js";
@@ -75,9 +75,7 @@ export abstract class LvBackend extends RawLuksBackend implements VolumeAllocato
 
   async extent(volume: Volume): Promise<bigint> {
     const path = devicePath(volume);
-    const report = await reportLv(this.runner, await this.nameOf(path));
-    if (report === undefined) throw volumeAbsent(path);
-    return report.extent;
+    return (await reportLvAt(this.runner, path, await this.nameOf(path))).extent;
   }
 
   async grow(request: GrowRequest): Promise<bigint> {

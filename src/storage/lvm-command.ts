@@ -7,8 +7,8 @@ type LvmTool = "lvchange" | "lvcreate" | "lvextend" | "lvremove" | "lvs";
 export type LvmAnswer =
   { readonly kind: "done"; readonly stdout: string } | { readonly kind: "failed"; readonly reason: string };
 
-/** The command was understood, and could not be carried out: the text says why. */
-const FAILED = 5;
+/** A name or a size that LVM does not take, and everything else that it cannot do: the text says why. */
+const FAILURES: readonly number[] = [3, 5];
 
 /** Killed half-way, a command that changes something could leave a volume suspended, and its guest waiting. */
 const TIMEOUT = 300_000;
@@ -22,7 +22,7 @@ export async function askLvm(
   const { exitCode, stdout, stderr } = await runner.run({
     tool,
     args,
-    answers: [FAILED],
+    answers: FAILURES,
     ...(tool === "lvs" ? {} : { timeout: TIMEOUT }),
   });
   return exitCode === 0 ? { kind: "done", stdout } : { kind: "failed", reason: reasonIn(stderr) };
@@ -40,6 +40,6 @@ function reasonIn(stderr: string): string {
   const lines = stderr
     .split("\n")
     .map((line) => line.trim())
-    .filter((line) => line !== "" && !/^(?:WARNING|File descriptor)\b/.test(line));
+    .filter((line) => line !== "" && !/^(?:WARNING\b|File descriptor |Run `)/.test(line));
   return lines.join("; ") || "LVM did not say why";
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { errnoOf } from "../error/luksmith-error.js";
-import { type LvName, parseMapperName } from "./lvm-name.js";
+import { fullName, type LvName, parseMapperName } from "./lvm-name.js";
 import { deviceNumber } from "./volume-file.js";
 
 /** A device of device-mapper, as sysfs shows it: nothing here starts a process. */
@@ -22,6 +22,7 @@ export type LvmPart =
 
 export interface ThinPoolDevice {
   readonly number: string;
+  /** For messages, and for LVM's commands. */
   readonly name: string;
 }
 
@@ -82,11 +83,17 @@ function poolBelow(number: string, { group, volume }: LvmId): ThinPoolDevice | u
     const id = parseUuid(attribute(below, "dm/uuid") ?? "");
     // what is below may be another volume group's: physical volumes can be anything
     if (id?.group !== group) continue;
-    if (id.layer === "tpool") return { number: below, name: attribute(below, "dm/name") ?? below };
+    if (id.layer === "tpool") return { number: below, name: poolName(attribute(below, "dm/name") ?? below) };
     const pool = id.layer === "real" && id.volume === volume ? poolBelow(below, id) : undefined;
     if (pool !== undefined) return pool;
   }
   return undefined;
+}
+
+/** `VG/POOL` of `VG-POOL-tpool`. */
+function poolName(device: string): string {
+  const lv = parseMapperName(device.replace(/-tpool$/, ""));
+  return lv === undefined ? device : fullName(lv);
 }
 
 function attribute(number: string, name: string): string | undefined {

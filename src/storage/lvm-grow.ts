@@ -1,10 +1,10 @@
 import type { CommandRunner } from "../exec/command-runner.js";
 import { askLvm } from "./lvm-command.js";
 import { fullName, type LvName } from "./lvm-name.js";
-import { type LvReport, reportLv } from "./lvm-report.js";
+import { reportLvAt } from "./lvm-report.js";
 import { wholeSectors } from "./sectors.js";
 import type { GrowRequest } from "./storage-backend.js";
-import { refuseShrinking, volumeAbsent, volumeNotGrown } from "./volume-error.js";
+import { refuseShrinking, volumeNotGrown } from "./volume-error.js";
 import type { VolumeLocks } from "./volume-lock.js";
 
 /**
@@ -18,13 +18,8 @@ export async function growLv(
   { runner, locks }: { readonly runner: CommandRunner; readonly locks: VolumeLocks },
 ): Promise<bigint> {
   const payloadOffset = BigInt(header.payloadOffset);
-  const report = async (): Promise<LvReport> => {
-    const found = await reportLv(runner, lv);
-    if (found === undefined) throw volumeAbsent(path);
-    return found;
-  };
   return await locks.hold(`size of logical volume ${fullName(lv)}`, async () => {
-    const { size, extent, role } = await report();
+    const { size, extent, role } = await reportLvAt(runner, path, lv);
     if (role.has("thicksnapshot"))
       throw volumeNotGrown(
         path,
@@ -37,6 +32,6 @@ export async function growLv(
     const target = wholeSectors(guestSize + payloadOffset);
     const answer = await askLvm(runner, "lvextend", ["--size", `${target}b`, "--", fullName(lv)]);
     if (answer.kind === "failed") throw volumeNotGrown(path, answer.reason);
-    return (await report()).size - payloadOffset;
+    return (await reportLvAt(runner, path, lv)).size - payloadOffset;
   });
 }

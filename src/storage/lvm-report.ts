@@ -2,6 +2,7 @@ import type { CommandRunner } from "../exec/command-runner.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { askLvm, runLvm } from "./lvm-command.js";
 import { fullName, type LvName } from "./lvm-name.js";
+import { volumeAbsent, volumeUnreadable } from "./volume-error.js";
 
 /** What LVM knows of a logical volume, active or not. */
 export interface LvReport {
@@ -21,7 +22,7 @@ const FIELDS = "lv_uuid,lv_size,lv_active,lv_layout,lv_role,vg_extent_size,data_
 
 /** Undefined for a volume that does not exist. @throws TOOL_FAILED, with LVM's reason, TOOL_MISSING, TOOL_TIMEOUT */
 export async function reportLv(runner: CommandRunner, lv: LvName): Promise<LvReport | undefined> {
-  const answer = await askLvm(runner, "lvs", [...FORMAT, "-o", FIELDS, "--", fullName(lv)]);
+  const answer = await askLvm(runner, "lvs", [...FORMAT, "-a", "-o", FIELDS, "--", fullName(lv)]);
   if (answer.kind === "done") return reportOf(rowsOf(answer.stdout));
   // LVM has one exit code for all
   if (/^(?:Volume group "[^"]*" not found|Failed to find logical volume )/.test(answer.reason))
@@ -29,11 +30,36 @@ export async function reportLv(runner: CommandRunner, lv: LvName): Promise<LvRep
   throw new LuksmithError("TOOL_FAILED", { what: "lvs failed", why: answer.reason });
 }
 
-/** Its snapshots, and thin volumes that begin with its bytes. @throws TOOL_FAILED, TOOL_MISSING, TOOL_TIMEOUT */
-export async function dependentsOf(runner: CommandRunner, { group, volume }: LvName): Promise<number> {
+/** @param path for messages @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE, TOOL_MISSING, TOOL_TIMEOUT */
+export async function reportLvAt(runner: CommandRunner, path: string, lv: LvName): Promise<LvReport> {
+  const report = await reportLv(runner, lv).catch((thrown: unknown) => {
+    throw unreadable(path, thrown);
+  });
+  if (report === undefined) throw volumeAbsent(path);
+  return report;
+}
+
+/**
+ * How many snapshots it has, and thin volumes that begin with its bytes.
+ * @param path for messages @throws VOLUME_UNREADABLE, TOOL_MISSING, TOOL_TIMEOUT
+ */
+export async function dependentsOf(
+  runner: CommandRunner,
+  path: string,
+  { group, volume }: LvName,
+): Promise<number> {
   const selection = ["-S", `origin="${volume}"`];
-  const report = await runLvm(runner, "lvs", [...FORMAT, "-o", "lv_name", ...selection, "--", group]);
+  const args = [...FORMAT, "-o", "lv_name", ...selection, "--", group];
+  const report = await runLvm(runner, "lvs", args).catch((thrown: unknown) => {
+    throw unreadable(path, thrown);
+  });
   return rowsOf(report).length;
+}
+
+/** What LVM does not tell about a volume counts as what cannot be read of it. */
+function unreadable(path: string, thrown: unknown): unknown {
+  if (!(thrown instanceof LuksmithError) || thrown.code !== "TOOL_FAILED") return thrown;
+  return volumeUnreadable(path, thrown.why ?? thrown.message);
 }
 
 type Row = Readonly<Record<string, string | undefined>>;

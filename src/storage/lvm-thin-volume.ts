@@ -8,10 +8,8 @@ import type { LvName } from "./lvm-name.js";
 import { LvmVolume } from "./lvm-volume.js";
 import { roundUp } from "./sectors.js";
 import { thinLayout, thinMapping, thinPoolTrouble } from "./thin-pool.js";
-import { volumeUnreadable, volumeUnwritable } from "./volume-error.js";
+import { volumeUnwritable } from "./volume-error.js";
 import { deviceNumber, type VolumeFile } from "./volume-file.js";
-
-const SECTOR = 512;
 
 /** A thin logical volume that is open. Blocks that were never written are not there, and read as zero. */
 export class LvmThinVolume extends LvmVolume {
@@ -33,10 +31,8 @@ export class LvmThinVolume extends LvmVolume {
     const mapping = await thinMapping(this.runner, number);
     // below it is the pool alone, unless it began as another volume's copy
     const isItsOwn = devicesBelow(number).every((below) => below === this.pool.number);
-    if (mapping.kind === "failed")
-      throw volumeUnreadable(this.name, `thin pool ${this.pool.name} has failed`);
-    if (mapping.kind === "other" || !isItsOwn) return super.allocation();
-    const length = Math.min(this.size, mapping.end * SECTOR);
+    if (mapping === undefined || !isItsOwn) return super.allocation();
+    const length = Math.min(this.size, mapping.end);
     return length === 0 ? [] : [{ offset: 0, length }];
   }
 

@@ -17,7 +17,7 @@ export class LvmVolume extends BlockDevice {
 
   /** A snapshot of an empty volume would bring the guest's disk back to what is not encrypted. */
   override async obstacle(): Promise<string | undefined> {
-    const count = await dependentsOf(this.runner, this.lv);
+    const count = await dependentsOf(this.runner, this.name, this.lv);
     if (count === 0) return undefined;
     return count === 1 ? "1 snapshot" : `${count} snapshots`;
   }

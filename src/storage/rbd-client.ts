@@ -20,6 +20,8 @@ export interface RbdInfo {
   readonly id: string;
   readonly size: number;
   readonly snapshot_count: number;
+  /** Where it is a clone. */
+  readonly parent?: object;
 }
 
 /**
@@ -30,8 +32,11 @@ export interface RbdInfo {
 export const PATIENCE = 10;
 /** Milliseconds: a client also waits for its predecessor's death to be certain. */
 const TIMEOUT = 60_000;
-/** rbd's exit code for ENOENT: no such image, namespace or pool; also a ceph.conf that is not there. */
+/** rbd's exit codes are error numbers. ENOENT: no such image, namespace or pool; also a keyring that is not there. */
 const ABSENT = 2;
+const ABSENCE = /error opening (image|pool) .*\(2\) No such file|^rbd: namespace .* does not exist/;
+const REFUSED = 13;
+const TIMED_OUT = 110;
 
 /** One RBD image as the rbd program and QEMU are told about it. Each call opens the image anew. */
 export class RbdClient {
@@ -52,10 +57,10 @@ export class RbdClient {
 
   /** @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
   async info(): Promise<RbdInfo> {
-    const { id, size, snapshot_count } = parse(await this.ask("info")) as Partial<RbdInfo>;
+    const { id, size, snapshot_count, parent } = parse(await this.ask("info")) as Partial<RbdInfo>;
     if (typeof id !== "string" || typeof size !== "number" || typeof snapshot_count !== "number")
       throw volumeUnreadable(this.name, "rbd gave no description of the image that can be understood");
-    return { id, size, snapshot_count };
+    return { id, size, snapshot_count, ...(parent && { parent }) };
   }
 
   /** Addresses of the clients that have the image open. @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
@@ -107,17 +112,27 @@ export class RbdClient {
   private async ask(...command: readonly string[]): Promise<string> {
     const args = [...command, "--format=json", ...this.arguments()];
     const { exitCode, stdout, stderr } = await this.runner
-      .run({ tool: "rbd", args, ...this.limits, answers: [ABSENT] })
+      .run({ tool: "rbd", args, ...this.limits, answers: [ABSENT, REFUSED, TIMED_OUT] })
       .catch((thrown: unknown) => {
         if (!(thrown instanceof LuksmithError) || thrown.code === "TOOL_MISSING") throw thrown;
-        throw volumeUnreadable(this.name, thrown.why ?? thrown.message);
+        throw volumeUnreadable(this.name, reasonIn(thrown.why ?? thrown.message));
       });
-    if (exitCode !== ABSENT) return stdout;
-    // a missing keyring or ceph.conf is ENOENT as well
-    const why = stderr.trimEnd().split("\n").at(-1) ?? "";
-    if (/error opening (image|pool) .*\(2\) No such file|^rbd: namespace .* does not exist/.test(why))
-      throw volumeAbsent(this.name);
-    throw volumeUnreadable(this.name, why);
+    if (exitCode === 0) return stdout;
+    const why = reasonIn(stderr);
+    if (exitCode === ABSENT && ABSENCE.test(why)) throw volumeAbsent(this.name);
+    throw volumeUnreadable(this.name, `${why}${this.meaning(exitCode)}`);
+  }
+
+  /** What rbd's last line does not say, or only if it is not cut off by another one. */
+  private meaning(exitCode: number): string {
+    switch (exitCode) {
+      case REFUSED:
+        return ` (the cluster does not let in the user ${this.user()}: see its key, its keyring and ceph.conf)`;
+      case TIMED_OUT:
+        return " (the cluster did not answer in time)";
+      default:
+        return "";
+    }
   }
 
   private arguments(): string[] {
@@ -142,6 +157,13 @@ export class RbdClient {
     if (conf !== undefined) return [conf];
     return monitors === undefined || existsSync(this.access.conf) ? [this.access.conf] : [];
   }
+}
+
+/** The last line of what a Ceph client says, without the time and the thread that its log lines begin with. */
+export function reasonIn(text: string): string {
+  const last = text.trimEnd().split("\n").at(-1) ?? "";
+  const reason = last.replace(/^\d{4}-\d\d-\d\dT\S+ [0-9a-f]+ +-?\d+ +/, "").trim();
+  return reason.endsWith("Unknown driver 'rbd'") ? `${reason}: apt-get install qemu-block-extra` : reason;
 }
 
 /** An object without what is looked for, for a text that is no JSON. */

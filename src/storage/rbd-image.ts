@@ -6,7 +6,7 @@ import { openMemoryFile } from "../secret/secret-file.js";
 import type { Allocation } from "./allocation-map.js";
 import type { ImageLock } from "./image-lock.js";
 import type { RawVolume } from "./raw-volume.js";
-import type { RbdClient, RbdInfo } from "./rbd-client.js";
+import { type RbdClient, type RbdInfo, reasonIn } from "./rbd-client.js";
 import { signatureOf } from "./signature.js";
 import type { QemuNode } from "./storage-backend.js";
 import { volumeBusy, volumeUnreadable, volumeUnwritable } from "./volume-error.js";
@@ -113,7 +113,7 @@ export class RbdImage implements RawVolume {
       // 1: they differ; 2 to 4: what could not be read or opened is the image
       answers: [1, 2, 3, 4],
     });
-    if (exitCode > 1) throw volumeUnreadable(this.name, lastLine(stderr));
+    if (exitCode > 1) throw volumeUnreadable(this.name, reasonIn(stderr));
     return exitCode === 0;
   }
 
@@ -147,7 +147,7 @@ export class RbdImage implements RawVolume {
       // it could not open the image for writing
       answers: [1],
     });
-    if (holder.kind === "ended") throw volumeUnwritable(this.name, lastLine(holder.stderr));
+    if (holder.kind === "ended") throw volumeUnwritable(this.name, reasonIn(holder.stderr));
     const assertHeld = async () => {
       if (!holder.isRunning) throw volumeUnwritable(this.name, "qemu-io, which had it open, has ended");
       await this.refuseOthers();
@@ -193,7 +193,7 @@ export class RbdImage implements RawVolume {
       return (await this.runner.run({ tool, args, fds, ...this.client.limits })).stdout;
     } catch (thrown) {
       if (!(thrown instanceof LuksmithError) || thrown.code === "TOOL_MISSING") throw thrown;
-      throw refused(this.name, thrown.why ?? thrown.message);
+      throw refused(this.name, reasonIn(thrown.why ?? thrown.message));
     }
   }
 
@@ -214,8 +214,4 @@ interface ToolCall {
 
 function jsonOf(node: QemuNode): string {
   return `json:${JSON.stringify(node)}`;
-}
-
-function lastLine(text: string): string {
-  return text.trimEnd().split("\n").at(-1) ?? "";
 }

@@ -6,10 +6,14 @@ import type { Tool } from "../exec/tools.js";
 import { RawLuksBackend } from "./raw-luks-backend.js";
 import type { RawVolume } from "./raw-volume.js";
 import { PATIENCE, RbdClient } from "./rbd-client.js";
+import { librbdRefused, librbdVersion, parentRefused, whyNotLibrbd } from "./rbd-engine.js";
 import { RbdImage } from "./rbd-image.js";
 import { wholeSectors } from "./sectors.js";
 import type {
   AllocateRequest,
+  Engine,
+  EngineChooser,
+  EngineVersions,
   GrowRequest,
   Probe,
   ProbeDepth,
@@ -27,7 +31,7 @@ export interface RbdSettings {
 }
 
 /** RBD images of a Ceph cluster, through QEMU's rbd driver and the rbd program; the kernel maps none of them. */
-export class RbdBackend extends RawLuksBackend implements VolumeAllocator {
+export class RbdBackend extends RawLuksBackend implements VolumeAllocator, EngineChooser {
   readonly type = "rbd";
   override readonly tools: readonly Tool[] = ["rbd"];
 
@@ -42,9 +46,23 @@ export class RbdBackend extends RawLuksBackend implements VolumeAllocator {
     super(runner, formatter, locks);
   }
 
-  /** Who decrypts for guests that get their encryption block from us. */
-  get engine(): RbdSettings["engine"] {
-    return this.settings.engine;
+  async chooseEngine(volume: Volume, versions: () => Promise<EngineVersions>): Promise<Engine | undefined> {
+    if (this.settings.engine === "qemu") return undefined;
+    const client = this.client(volume);
+    const why = whyNotLibrbd({ ...(await versions()), librbd: await librbdVersion(this.runner) });
+    if (why !== undefined) throw librbdRefused(client.name, why);
+    if ((await client.info()).parent !== undefined) throw parentRefused(client.name);
+    return "librbd";
+  }
+
+  async refusedEngine(volume: Volume): Promise<LuksmithError | undefined> {
+    const client = this.client(volume);
+    try {
+      return (await client.info()).parent === undefined ? undefined : parentRefused(client.name);
+    } catch (thrown) {
+      if (thrown instanceof LuksmithError) return undefined;
+      throw thrown;
+    }
   }
 
   accepts(volume: Volume): boolean {

@@ -1,5 +1,6 @@
 import type { LuksHeader } from "../encryption/luks-header.js";
 import type { EncryptionFormat, LuksSpec } from "../encryption/luks-spec.js";
+import type { LuksmithError } from "../error/luksmith-error.js";
 import type { Tool } from "../exec/tools.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Secret } from "../secret/secret.js";
@@ -107,6 +108,30 @@ export interface StorageBackend {
    *   VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY: the volume is as large as it was
    */
   grow(request: GrowRequest): Promise<bigint>;
+}
+
+/** Who else than QEMU's own block layer can decrypt a volume, in libvirt's word. */
+export type Engine = "librbd";
+
+export interface EngineVersions {
+  readonly qemu: string;
+  /** Undefined for a host without libvirt. */
+  readonly libvirt: string | undefined;
+}
+
+/** A storage backend whose volumes can be decrypted by another engine. */
+export interface EngineChooser {
+  /**
+   * For the encryption block of a volume that is protected now; undefined for QEMU itself.
+   * @throws TRAIT_MISSING where the settings choose one that this host lacks, or that would lose data; TOOL_MISSING
+   */
+  chooseEngine(volume: Volume, versions: () => Promise<EngineVersions>): Promise<Engine | undefined>;
+  /** Why an engine must not open this volume, whatever the host's versions; undefined if it may, or cannot be asked. */
+  refusedEngine(volume: Volume): Promise<LuksmithError | undefined>;
+}
+
+export function choosesEngine(backend: StorageBackend): backend is StorageBackend & EngineChooser {
+  return "chooseEngine" in backend;
 }
 
 export interface AllocateRequest {

@@ -7,21 +7,19 @@ const BLOCKS_FOR_HEADER = 4;
 /** A pool that runs out of metadata blocks in the middle fails for all of its volumes. */
 const METADATA_RESERVE = 64;
 
-/** What of a thin device has blocks; `end` is the sector behind the last of them. */
-export type ThinMapping =
-  | { readonly kind: "mapped"; readonly end: number }
-  | { readonly kind: "failed" }
-  /** It is not a thin device alone. */
-  | { readonly kind: "other" };
+/** What of a thin device has blocks. */
+export interface ThinMapping {
+  /** Bytes up to the end of the last of them. */
+  readonly end: number;
+}
 
-/** `0 24576 thin MAPPED HIGHEST`, sectors; `HIGHEST` is `-` where nothing is mapped. */
-export async function thinMapping(runner: CommandRunner, number: string): Promise<ThinMapping> {
+/** `0 24576 thin MAPPED HIGHEST`, sectors; undefined for what is not a thin device alone, or of a pool that failed. */
+export async function thinMapping(runner: CommandRunner, number: string): Promise<ThinMapping | undefined> {
   const [target = "", ...others] = await ask(runner, "status", number);
-  if (/^0 \d+ thin Fail$/.test(target)) return { kind: "failed" };
   const [, mapped, highest] = /^0 \d+ thin (\d+) (-|\d+)$/.exec(target) ?? [];
-  if (mapped === undefined || highest === undefined || others.length > 0) return { kind: "other" };
-  if (mapped === "0") return { kind: "mapped", end: 0 };
-  return highest === "-" ? { kind: "other" } : { kind: "mapped", end: Number(highest) + 1 };
+  if (mapped === undefined || highest === undefined || others.length > 0) return undefined;
+  if (mapped === "0") return { end: 0 };
+  return highest === "-" ? undefined : { end: (Number(highest) + 1) * SECTOR };
 }
 
 /** Why nothing new can be written to volumes of the pool; undefined if it can. */
@@ -34,7 +32,7 @@ export async function thinPoolTrouble(
   const [, metadata, data, mode, options] = status ?? [];
   const pool = `thin pool ${name}`;
   if (metadata === undefined || data === undefined || options === undefined) return `${pool} has failed`;
-  if (options.includes("needs_check")) return `${pool} must be repaired first: lvconvert --repair`;
+  if (options.includes("needs_check")) return `${pool} must be repaired first: lvconvert --repair ${name}`;
   if (freeIn(metadata) < METADATA_RESERVE)
     return `${pool} is full: ${freeIn(metadata)} of its metadata blocks are free`;
   if (mode === "out_of_data_space" || freeIn(data) < BLOCKS_FOR_HEADER)

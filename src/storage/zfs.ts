@@ -3,6 +3,8 @@ import { stat } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
 import { PAYLOAD_OFFSET } from "../encryption/luks-header.js";
 import { LuksmithError } from "../error/luksmith-error.js";
+import type { LuksFormatter } from "../encryption/luks-formatter.js";
+import type { CommandRunner } from "../exec/command-runner.js";
 import type { Tool } from "../exec/tools.js";
 import { BlockBackend, devicePath } from "./block.js";
 import type { RawVolume } from "./raw-volume.js";
@@ -11,17 +13,26 @@ import type { AllocateRequest, GrowRequest, VolumeAllocator } from "./storage-ba
 import type { Volume } from "./volume.js";
 import { refuseShrinking, volumeNotAllocated, volumeNotGrown } from "./volume-error.js";
 import { type Access, deviceNumber, VolumeFile } from "./volume-file.js";
+import type { VolumeLocks } from "./volume-lock.js";
 import { datasetOf, ZfsDataset } from "./zfs-dataset.js";
 import { Zvol } from "./zvol.js";
 
-/** Milliseconds until udev has made the link to a new device. */
-const PATIENCE = 10_000;
 const PAUSE = 50;
 
 /** ZFS volumes, by the links that udev makes to them: /dev/zvol/POOL/…/NAME. */
 export class ZfsBackend extends BlockBackend implements VolumeAllocator {
   override readonly type = "zfs";
   override readonly tools: readonly Tool[] = ["zfs"];
+
+  /** @param patience milliseconds until udev has made the link to a new volume's device */
+  constructor(
+    runner: CommandRunner,
+    formatter: LuksFormatter,
+    locks: VolumeLocks,
+    private readonly patience = 10_000,
+  ) {
+    super(runner, formatter, locks);
+  }
 
   override accepts(volume: Volume): boolean | Promise<boolean> {
     if (volume.kind !== "block" || volume.format !== "raw" || datasetOf(volume.path) === undefined)
@@ -64,7 +75,7 @@ export class ZfsBackend extends BlockBackend implements VolumeAllocator {
     refuseOtherPool(dataset, pool);
     await dataset.create(guestSize + BigInt(PAYLOAD_OFFSET));
     try {
-      return await sizeWhenThere(dataset);
+      return await sizeWhenThere(dataset, this.patience);
     } catch (thrown) {
       await dataset.destroy();
       throw thrown;
@@ -93,14 +104,14 @@ async function isWhole(path: string): Promise<boolean> {
 }
 
 /** Bytes of a new volume, as soon as it has its device. @throws VOLUME_ALLOCATE_FAILED, VOLUME_UNREADABLE */
-async function sizeWhenThere(dataset: ZfsDataset): Promise<bigint> {
+async function sizeWhenThere(dataset: ZfsDataset, patience: number): Promise<bigint> {
   const { volsize } = await dataset.sizes();
-  for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
+  for (let waited = 0; waited < patience; waited += PAUSE) {
     // a link that was left of another volume leads to a device of another size, or to none
     if ((await deviceSize(dataset.path)) === volsize) return volsize;
     await setTimeout(PAUSE);
   }
-  throw volumeNotAllocated(dataset.path, `it had no device within ${PATIENCE / 1000} s`);
+  throw volumeNotAllocated(dataset.path, `it had no device within ${patience / 1000} s`);
 }
 
 async function deviceSize(path: string): Promise<bigint | undefined> {

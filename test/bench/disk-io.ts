@@ -7,7 +7,7 @@ import { type Findings, type Row } from "./row.js";
 import type { Stock, StockVolume } from "./stock.js";
 
 const MIB = 1024 * 1024;
-const SIZE = 256 * MIB;
+const SIZE = 128 * MIB;
 
 /** What QEMU's encryption costs a guest's reads and writes, on a device that takes no time and on this machine's. */
 export async function benchDiskIo(stock: Stock): Promise<Findings> {
@@ -16,8 +16,8 @@ export async function benchDiskIo(stock: Stock): Promise<Findings> {
   const file = stock.volume("raw", { size: PAYLOAD_OFFSET + SIZE });
   return {
     rows: [
-      ...(await compareOn(stock, device, "a device in memory", { single: 4000, batched: 8000 })),
-      ...(await compareOn(stock, file, "a file on this disk", { single: 500, batched: 8000 })),
+      ...(await compareOn(stock, device, "a device in memory", { single: 2000, batched: 6400 })),
+      ...(await compareOn(stock, file, "a file on this disk", { single: 500, batched: 6400 })),
     ],
     memory: [],
   };
@@ -32,6 +32,6 @@ async function compareOn(
   using disk = await EncryptedDisk.make(stock, volume, SIZE);
   const all = Object.values(makeJobs({ ...requests, disk: SIZE }));
   const openings = { [`native LUKS, ${where}`]: disk.native(), plain: disk.plain() };
-  const compare = await measureJobs(openings, all, { rounds: 5, seconds: 12 });
+  const compare = await measureJobs(openings, all, { rounds: 5, seconds: 8 });
   return all.map((job) => compare(job, `native LUKS, ${where}`, "plain"));
 }

@@ -25,7 +25,7 @@ export async function benchDmCrypt(stock: Stock): Promise<Findings> {
     "native LUKS without AES instructions": { ...disk.native(), environment: WITHOUT_AES_INSTRUCTIONS },
     "dm-crypt without AES instructions": mapping.opening,
   };
-  const compare = await measureJobs(openings, all, { rounds: 5, seconds: 20 }, "hidden");
+  const compare = await measureJobs(openings, all, { rounds: 5, seconds: 15 }, "hidden");
   const native = "native LUKS without AES instructions";
   const dmCrypt = "dm-crypt without AES instructions";
   return {

@@ -37,8 +37,8 @@ export async function benchHooks(stock: Stock): Promise<Findings> {
     "sh -c true": programAction({ argv: ["/bin/sh", "-c", "true"] }),
     "shim, operation that is not handled": programAction(shim(one, "started", "begin")),
   } as const satisfies Record<string, ProgramAction>;
-  const wall = await interleave(actions, { rounds: 11, seconds: 40 });
-  const processor = await interleave(actions, { rounds: 5, seconds: 20 }, processorTimeOf);
+  const wall = await interleave(actions, { rounds: 11, seconds: 30 });
+  const processor = await interleave(actions, { rounds: 5, seconds: 10 }, processorTimeOf);
 
   type Name = keyof typeof actions;
   const side = (name: Name): Side => ({

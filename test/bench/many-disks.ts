@@ -7,7 +7,7 @@ import { type Findings, row, type Side } from "./row.js";
 import type { ImageVolume, Stock, StockGuest } from "./stock.js";
 
 const DISKS = 32;
-const EFFORT = { rounds: 5, seconds: 25 };
+const EFFORT = { rounds: 5, seconds: 20 };
 const PROCESSORS = availableParallelism();
 
 /** Whether preparing many new disks at once takes as long as the processors need for them, and no longer. */

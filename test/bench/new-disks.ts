@@ -8,7 +8,7 @@ import { runProgram } from "./program.js";
 import { type Findings, row, type Side } from "./row.js";
 import type { ImageFormat, ImageVolume, Stock, StockGuest } from "./stock.js";
 
-const EFFORT = { rounds: 5, seconds: 40 };
+const EFFORT = { rounds: 5, seconds: 25 };
 const TARGET = 1 / 50;
 
 /** What encrypting a new disk of 64 MiB costs, against QEMU's own way with its defaults. */

@@ -10,8 +10,8 @@ import type { Stock } from "./stock.js";
 
 const MIB = 1024 * 1024;
 const SIZE = 128 * MIB;
-const EFFORT = { rounds: 5, seconds: 8 };
-const JOBS = makeJobs({ single: 0, batched: 8000, disk: SIZE });
+const EFFORT = { rounds: 5, seconds: 6 };
+const JOBS = makeJobs({ single: 0, batched: 6400, disk: SIZE });
 
 /** Which of QEMU's settings suit an encrypted disk, on devices in memory. */
 export async function benchTuning(stock: Stock): Promise<Findings> {

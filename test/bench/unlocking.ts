@@ -6,7 +6,7 @@ import { type Program, programAction } from "./program.js";
 import { type Findings, row, type Side } from "./row.js";
 import type { Stock } from "./stock.js";
 
-const EFFORT = { rounds: 7, seconds: 25 };
+const EFFORT = { rounds: 7, seconds: 15 };
 const TARGET = 1 / 50;
 
 /** What QEMU needs to open a volume with its passphrase and read a sector, as it does at every start of a guest. */

@@ -61,6 +61,25 @@ describe("a start", () => {
     expect(await meanwhile).toEqual(FIRST_START);
   });
 
+  it("is not refused for what another start did between its looks at the key and at the volume", async () => {
+    const world = new EventWorld();
+    const disks = world.disks("vda");
+    const guest = world.guest(disks, FLAVOR_ASKS);
+    const find = world.keystore.fetch.bind(world.keystore);
+    let meanwhile: Promise<unknown> | undefined;
+    vi.spyOn(world.keystore, "fetch").mockImplementation(async (uuid) => {
+      const key = await find(uuid);
+      if (meanwhile === undefined) {
+        meanwhile = world.handle(start(guest));
+        await meanwhile;
+      }
+      return key;
+    });
+    expect(await world.handle(start(guest))).toEqual(["provide-secrets"]);
+    expect(await meanwhile).toContain("format");
+    expect(disks.map(luksUuid)).toEqual(disks.map(({ uuid }) => uuid));
+  });
+
   it("takes back what it gave the host when it fails, and keeps the keys that encrypt by then", async () => {
     const { world, disks, guest } = await protectedGuest();
     world.host.refusedDisk = "vdb";

@@ -98,6 +98,17 @@ describe("addEncryptionBlocks", () => {
     expect(refusalOf(act).code).toBe("ENCRYPTION_BLOCK_FOREIGN");
   });
 
+  it("names an engine where one is chosen, and then takes that one only for its own", () => {
+    const librbd = new Map([["vda", { format: "luks", secretUuid: UUID, engine: "librbd" }]] as const);
+    const xml = domainXml("virt-install-q35");
+    const annotated = addEncryptionBlocks(xml, librbd);
+    expect(annotated).toContain('<encryption format="luks" engine="librbd">');
+    expect(addEncryptionBlocks(annotated, librbd)).toBe(annotated);
+    const act = () => addEncryptionBlocks(annotated, blocksFor(["vda"]));
+    expect(refusalOf(act).code).toBe("ENCRYPTION_BLOCK_FOREIGN");
+    expect(removeEncryptionBlocks(annotated, librbd)).toBe(xml);
+  });
+
   it("refuses a disk that the guest does not have, and one in a comment", () => {
     const act = () => addEncryptionBlocks(domainXml("comments-pi-cdata"), blocksFor(["vdc"]));
     expect(refusalOf(act).code).toBe("DISK_NOT_FOUND");

@@ -105,9 +105,14 @@ function parametersOf(target: Target): string {
     case "flakey": {
       const { device, offset = 0, up, down, features = [] } = target;
       const words = features.join(" ").split(" ").filter(Boolean);
-      return ["flakey", device, offset / 512, up, down, ...(words.length === 0 ? [] : [words.length, ...words])].join(
-        " ",
-      );
+      return [
+        "flakey",
+        device,
+        offset / 512,
+        up,
+        down,
+        ...(words.length === 0 ? [] : [words.length, ...words]),
+      ].join(" ");
     }
   }
 }

@@ -66,12 +66,16 @@ export const GROUPS: readonly Group[] = [
   },
   {
     name: "ceph",
-    description: "a Ceph cluster of one monitor and one OSD in memory",
+    description: "a Ceph cluster of one monitor and one OSD in memory, alone and under a private libvirtd",
     packages: [
       "ceph-common",
       "ceph-mon",
       "ceph-osd",
       "cryptsetup-bin",
+      "libvirt-clients",
+      "libvirt-daemon",
+      "libvirt-daemon-driver-qemu",
+      { name: "libvirt-daemon-driver-secret", since: 13 },
       "qemu-block-extra",
       "qemu-system-x86",
       "qemu-utils",

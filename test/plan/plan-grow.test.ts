@@ -151,6 +151,18 @@ describe("grow refuses a disk that", () => {
     expect(error.hint ?? "").toContain(hint);
   });
 
+  it("no disk that librbd decrypts for a guest that runs", () => {
+    const options = { encryption_options: { engine: "librbd" } };
+    const librbd = { ...ENCRYPTED, disk: { ...ENCRYPTED.disk, ...options } };
+    const error = refusal({ ...facts({}, "running"), disk: librbd }, total(10n * MIB));
+    expect(error).toMatchObject({
+      code: "GUEST_RUNNING",
+      hint: "shut the guest down first: virsh shutdown web1",
+    });
+    expect(steps({ ...facts(), disk: librbd }, total(10n * MIB))).toHaveLength(1);
+    expect(steps({ ...facts({}, "running"), disk: librbd }, total(6n * MIB))).toEqual([]);
+  });
+
   it("no disk that is pending and has its header: its keystore is an older one", () => {
     const fact = known("vda", 1, "pending", luks(1));
     expect(steps({ ...facts(), disk: fact }, total(10n * MIB))).toHaveLength(1);

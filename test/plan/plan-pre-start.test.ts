@@ -357,3 +357,15 @@ describe("a guest that ran before", () => {
     expect(planReconnect([]).stages).toEqual([]);
   });
 });
+
+it("never starts a guest whose disk the engine of its encryption block would destroy", () => {
+  const refusedEngine = new LuksmithError("TRAIT_MISSING", { what: "librbd must not decrypt rbd:vms/web1" });
+  const fact = known("vda", 1, "active", { kind: "luks", header: header(1) });
+  for (const plan of [planPreStart, planProvide])
+    expect(() => plan(GUEST, [{ ...fact, refusedEngine }], NOW)).toThrow(
+      expect.objectContaining({
+        code: "TRAIT_MISSING",
+        message: "cannot start guest web1: disk vda: librbd must not decrypt rbd:vms/web1",
+      }) as Error,
+    );
+});

@@ -59,6 +59,15 @@ describe("protect", () => {
     ]);
   });
 
+  it("writes down which engine was chosen for a disk", () => {
+    const chosen: ProtectFacts = { ...facts("vda", { kind: "empty" }), engine: "librbd" };
+    const plan = planProtect(GUEST, [chosen, facts("vdb", { kind: "empty" })], options("now"));
+    expect(plan.stages.flat().find((step) => step.kind === "annotate")?.blocks).toEqual([
+      { disk: "vda", uuid: uuid(50), engine: "librbd" },
+      { disk: "vdb", uuid: uuid(51) },
+    ]);
+  });
+
   it("has nothing to do for a disk that is protected", () => {
     expect(kindsNow(facts("vda", luks(1), { annotated: 1, known: record(1, "vda", "active") }))).toEqual([]);
     expect(
@@ -233,6 +242,12 @@ describe("before any I/O", () => {
 
   it("takes the block that libvirt prints, with QEMU named as its engine", () => {
     const guest = guestWith(disk("vda", 1, { encryption_options: { engine: "qemu" } }));
+    expect(() => refuseUnannotated(guest, new Map([["vda", request("vda")]]))).not.toThrow();
+  });
+
+  it("takes librbd as the engine of an RBD image", () => {
+    const volume: Volume = { kind: "rbd", pool: "vms", image: "web1", format: "raw" };
+    const guest = guestWith(disk("vda", 1, { volume, encryption_options: { engine: "librbd" } }));
     expect(() => refuseUnannotated(guest, new Map([["vda", request("vda")]]))).not.toThrow();
   });
 

@@ -30,6 +30,7 @@ let workshop: DeviceWorkshop;
 let volume: BlockVolume;
 let device: Device;
 let request: FormatRequest;
+const openers: ChildProcess[] = [];
 
 beforeEach(() => {
   workshop = new DeviceWorkshop();
@@ -38,6 +39,10 @@ beforeEach(() => {
   request = { volume, uuid: newKeyUuid(), spec: SPEC, passphrase: Secret.randomPassphrase() };
 });
 afterEach(async () => {
+  for (const child of openers.splice(0)) {
+    child.kill("SIGKILL");
+    await once(child, "close");
+  }
   request.passphrase.dispose();
   await workshop[Symbol.asyncDispose]();
 });
@@ -259,7 +264,10 @@ describe("sizes", () => {
     const header = await create();
     const node = workshop.backend.qemuNode(volume, "key");
     const seen = SIZE - PAYLOAD_OFFSET;
-    qemuIo(node, [`write -P 7 ${seen - 512} 512`, `read -P 7 ${seen - 512} 512`], request.passphrase);
+    const direct = { driver: "host_device", filename: volume.path, cache: { direct: true } };
+    for (const way of [node, { ...node, file: direct }]) {
+      qemuIo(way, [`write -P 7 ${seen - 512} 512`, `read -P 7 ${seen - 512} 512`], request.passphrase);
+    }
     expect(await workshop.backend.guestSize(volume, header)).toBe(BigInt(seen));
     expect(guestSizeByQemu(node, request.passphrase)).toBe(BigInt(seen));
     expect(await create()).toEqual(header);
@@ -284,55 +292,36 @@ describe("a device in use", () => {
   });
 
   it("by a process that writes through another node, in a mount namespace of its own", async () => {
-    using writer = await Opener.start(device.path, "<>");
-    await expectRefusal(
-      "VOLUME_BUSY",
-      new RegExp(`^process ${writer.pid} \\(sleep\\) has it open for writing$`),
-    );
+    const { pid } = await openElsewhere(device.path, "<>");
+    await expectRefusal("VOLUME_BUSY", new RegExp(`^process ${pid} \\(sleep\\) has it open for writing$`));
   });
 
   it("by a process that opens it for writing while it is proven empty", async () => {
-    let writer: Opener | undefined;
     workshop.runner.before = async ({ args }) => {
-      if (args[0] === "luksFormat") writer = await Opener.start(device.path, "<>");
+      if (args[0] === "luksFormat") await openElsewhere(device.path, "<>");
     };
     await expectRefusal("VOLUME_BUSY", /sleep/);
-    writer?.[Symbol.dispose]();
   });
 
   it("by a process that only reads it is formatted", async () => {
-    using reader = await Opener.start(device.path, "<");
+    const { child } = await openElsewhere(device.path, "<");
     await expectFormatted();
-    expect(reader.isRunning).toBe(true);
+    expect(child.exitCode).toBeNull();
   });
 });
 
 /** A process that has a device open, by a node that it has made where nobody else sees it. */
-class Opener implements Disposable {
-  private constructor(
-    private readonly child: ChildProcess,
-    readonly pid: number,
-  ) {}
-
-  static async start(path: string, redirection: "<" | "<>"): Promise<Opener> {
-    const { rdev } = statSync(path);
-    const node = `mount -t tmpfs none /mnt && mknod /mnt/disk b ${rdev >> 8} ${rdev & 0xff}`;
-    const script = `${node} && exec 9${redirection}/mnt/disk && echo $$ && exec sleep 600`;
-    // no child of ours, which would be taken for a part of this process
-    const child = spawn("unshare", ["--mount", "--fork", "--kill-child", "sh", "-c", script], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    const [said] = (await once(child.stdout, "data")) as [Buffer];
-    return new Opener(child, Number(said.toString()));
-  }
-
-  get isRunning(): boolean {
-    return this.child.exitCode === null && this.child.signalCode === null;
-  }
-
-  [Symbol.dispose](): void {
-    this.child.kill("SIGKILL");
-  }
+async function openElsewhere(path: string, redirection: "<" | "<>") {
+  const { rdev } = statSync(path);
+  const node = `mount -t tmpfs none /mnt && mknod /mnt/disk b ${rdev >> 8} ${rdev & 0xff}`;
+  const script = `${node} && exec 9${redirection}/mnt/disk && echo $$ && exec sleep 600`;
+  // no child of ours, which would be taken for a part of this process
+  const child = spawn("unshare", ["--mount", "--fork", "--kill-child", "sh", "-c", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  openers.push(child);
+  const [said] = (await once(child.stdout, "data")) as [Buffer];
+  return { child, pid: Number(said.toString()) };
 }
 
 describe("two names of one device", () => {

@@ -5,6 +5,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeSync,
@@ -179,7 +180,7 @@ export class DeviceWorkshop implements StorageFixture {
   breakReading(volume: BlockVolume): AsyncDisposable {
     const device = this.device(volume);
     device.become({ kind: "error", size: device.size });
-    return { [Symbol.asyncDispose]: () => Promise.resolve(device.heal()) };
+    return healing(device);
   }
 
   breakWriting(volume: BlockVolume): AsyncDisposable {
@@ -193,7 +194,7 @@ export class DeviceWorkshop implements StorageFixture {
       down: 1000,
       features: ["error_writes"],
     });
-    return { [Symbol.asyncDispose]: () => Promise.resolve(device.heal()) };
+    return healing(device);
   }
 
   #add(path: string, size: number): void {
@@ -202,11 +203,14 @@ export class DeviceWorkshop implements StorageFixture {
     this.attach(path, device);
   }
 
+  /** Gives a device a name. */
   protected attach(path: string, device: Device): void {
     symlinkSync(device.path, path);
   }
 
-  protected detach(path: string, _device: Device): void {
+  /** Takes the name from a device, which is still there. */
+  protected detach(path: string, device: Device): void {
+    if (readlinkSync(path) !== device.path) throw new Error(`${path} is not the name of ${device.path}`);
     rmSync(path);
   }
 
@@ -215,4 +219,13 @@ export class DeviceWorkshop implements StorageFixture {
     for (const directory of [this.root, this.directory]) rmSync(directory, { recursive: true, force: true });
     await Promise.resolve();
   }
+}
+
+function healing(device: Device): AsyncDisposable {
+  return {
+    [Symbol.asyncDispose]: async () => {
+      device.heal();
+      await Promise.resolve();
+    },
+  };
 }

@@ -140,22 +140,8 @@ it("does not take for a volume what somebody has written where its device would 
 });
 
 it("says why LVM does not answer about a volume", async () => {
-  runner.before = ({ tool }) => {
-    if (tool !== "lvs") return;
-    runner.before = () => undefined;
-    writeFileSync(
-      "/etc/lvm/lvmlocal.conf",
-      'local { system_id = "elsewhere" }\nglobal { system_id_source = "lvmlocal" }\n',
-    );
-  };
   group.deactivate();
-  lvm(
-    "vgchange",
-    "--quiet",
-    "--yes",
-    "--systemid=here",
-    '--config=local/extra_system_ids=["here"]',
-    group.name,
-  );
-  await expectRefused("/dev/lv-m.+/thick-1", /system ID/);
+  const other = ["--systemid=elsewhere", '--config=local/extra_system_ids=["elsewhere"]'];
+  lvm("vgchange", "--quiet", "--yes", ...other, group.name);
+  await expectRefused("/dev/lv-m.+/thick-1", /^Cannot access VG lv-m.\+ with system ID elsewhere/);
 });

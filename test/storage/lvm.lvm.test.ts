@@ -3,8 +3,6 @@ import { storageBackendContract } from "../contract/storage-backend.contract.js"
 import { VolumeGroup } from "../lab/volume-group.js";
 import { LvmWorkshop } from "./lvm-workshop.js";
 
-const MIB = 1024 * 1024;
-
 let group: VolumeGroup;
 beforeAll(() => {
   group = new VolumeGroup({ name: "luksmith-x+y.z" });

@@ -85,7 +85,19 @@ async function opener(wanted: RbdVolume) {
     reject: false,
   });
   await once(holder.stdout, "data");
-  return holder;
+  const ended = async (): Promise<void> => {
+    await holder;
+  };
+  return {
+    close: () => {
+      holder.stdin.end();
+      return ended();
+    },
+    kill: () => {
+      holder.kill("SIGKILL");
+      return ended();
+    },
+  };
 }
 
 describe("an image that cannot be proven to be nobody's", () => {
@@ -125,21 +137,19 @@ describe("an image that cannot be proven to be nobody's", () => {
     try {
       expect(await refusal(volume)).toMatch(/^VOLUME_BUSY: another client has it open \(127\.0\.0\.1:/);
     } finally {
-      holder.stdin.end();
-      await holder;
+      await holder.close();
     }
     await expectUsable(volume);
   });
 
   it("is refused for 30 s after a client was killed, and says so", async () => {
     const holder = await opener(volume);
-    holder.kill("SIGKILL");
-    await holder;
+    await holder.kill();
     expect(await refusal(volume)).toMatch(/^VOLUME_BUSY: .*; Ceph forgets one that died after 30 s$/);
   });
 
   it("is formatted by one at most of two hosts, whose locks do not know each other", async () => {
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 3; round++) {
       const image = await shop.makeEmpty(`both ${round}`);
       const hosts = ["one", "two"].map((name) =>
         makeBackend("rbd", shop.runner, join(shop.root, name), shop.settings),
@@ -228,10 +238,10 @@ describe("a cluster that does not let us in", () => {
   });
 
   it.each<[string, () => { user?: string; conf?: string }, RegExp]>([
-    ["the key is another one", () => ({ conf: confWithKeyring(wrongKey()) }), /couldn't connect|denied/],
-    ["there is no keyring", () => ({ conf: confWithKeyring("/missing") }), /couldn't connect|denied/],
+    ["the key is another one", () => ({ conf: confWithKeyring(wrongKey()) }), /does not let in the user/],
+    ["there is no keyring", () => ({ conf: confWithKeyring("/missing") }), /does not let in the user/],
     ["there is no ceph.conf", () => ({ conf: "/missing/ceph.conf" }), /unable to open config file/],
-    ["there is no such user", () => ({ user: "nobody" }), /couldn't connect|denied/],
+    ["there is no such user", () => ({ user: "nobody" }), /does not let in the user/],
   ])("is unreadable and never absent: %s", async (_what, access, reason) => {
     const backend = backendFor(access());
     expect(await backend.probe(volume, "read")).toEqual({
@@ -267,7 +277,7 @@ describe("a cluster that does not answer", () => {
       const started = performance.now();
       expect(await backend.probe(volume, "read")).toEqual({
         kind: "unreadable",
-        reason: expect.stringMatching(/timed out|couldn't connect/) as string,
+        reason: expect.stringMatching(/did not answer in time/) as string,
       });
       expect(await codeOf(backend.createEncrypted(requestFor(volume)))).toBe("VOLUME_UNREADABLE");
       expect(performance.now() - started).toBeLessThan(15_000);

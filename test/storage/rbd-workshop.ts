@@ -38,7 +38,7 @@ export class RbdWorkshop implements StorageFixture {
   ];
   readonly extent = 512;
   /** Each step is a process that joins the cluster. */
-  readonly killStride = 2;
+  readonly killStride = 5;
   readonly unwritten = "empty";
 
   private constructor(

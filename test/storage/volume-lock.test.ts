@@ -52,6 +52,21 @@ describe("VolumeLocks", () => {
     await locks(0).hold("one volume", () => Promise.resolve());
   });
 
+  it("tells whether anybody shares a lock, and whether anybody ever has", async () => {
+    expect(locks().wasShared("one volume")).toBe(false);
+    expect(await locks().isShared("one volume")).toBe(false);
+    expect(runner.commands).toEqual([]);
+    const first = await locks().share("one volume");
+    const second = await locks(0).share("one volume");
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
+    expect(await locks().isShared("one volume")).toBe(true);
+    expect(await locks().isShared("another")).toBe(false);
+    second[Symbol.dispose]();
+    expect(await locks().isShared("one volume")).toBe(false);
+    expect(locks().wasShared("one volume")).toBe(true);
+  });
+
   it("is released by the kernel when its holder is killed", async () => {
     await locks().hold("one volume", () => Promise.resolve());
     const file = join(directory, readdirSync(directory)[0]!);

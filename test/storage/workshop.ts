@@ -16,7 +16,6 @@ import { DEFAULT_STORAGE } from "./default-storage.js";
 import { plainNode, qemuIo, run } from "./qemu.js";
 
 export * from "./qemu.js";
-export { whileOpen } from "./running-guest.js";
 
 export type ImageFormat = "raw" | "qcow2";
 

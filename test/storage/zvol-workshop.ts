@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { datasetOf } from "../../src/storage/zfs-dataset.js";
-import { type BlockVolume, Device, DeviceWorkshop } from "./device-workshop.js";
+import { type BlockVolume, type Device, DeviceWorkshop } from "./device-workshop.js";
 import { MIB } from "./workshop.js";
 
 const FAKE = fileURLToPath(new URL("../fake/fake-zfs.sh", import.meta.url));
@@ -27,26 +27,29 @@ const PROPERTIES = {
  */
 export class FakeZfs implements Disposable {
   readonly state = mkdtempSync(join(tmpdir(), "luksmith-fake-zfs-"));
+  readonly #failure = join(this.state, "failure");
   readonly #layers = mkdtempSync(join(tmpdir(), "luksmith-sbin-"));
 
   constructor() {
     for (const layer of ["upper", "work"]) mkdirSync(join(this.#layers, layer));
     const options = `lowerdir=/usr/sbin,upperdir=${this.#layers}/upper,workdir=${this.#layers}/work`;
     execFileSync("mount", ["-t", "overlay", "-o", options, "overlay", "/usr/sbin"]);
-    writeFileSync("/usr/sbin/zfs", `#!/bin/sh\nexec sh '${FAKE}' '${this.state}' "$@"\n`);
-    chmodSync("/usr/sbin/zfs", 0o755);
+    this.heal();
   }
 
-  /** Without it from now on, as on a host where the package is missing. */
+  /** All calls of one subcommand fail with what libzfs says. */
+  fail(subcommand: string, message: string): void {
+    writeFileSync(this.#failure, `${subcommand} ${message}\n`);
+  }
+
+  /** As on a host where the package is missing. */
   uninstall(): void {
-    rmSync("/usr/sbin/zfs", { force: true });
+    rmSync("/usr/sbin/zfs");
   }
 
-  /** The next calls of one subcommand fail, with the last part of what libzfs says. */
-  failing(subcommand: string, message: string): Disposable {
-    const file = join(this.state, "failure");
-    writeFileSync(file, `${subcommand} ${message}\n`);
-    return { [Symbol.dispose]: () => rmSync(file) };
+  heal(): void {
+    rmSync(this.#failure, { force: true });
+    writeFileSync("/usr/sbin/zfs", `#!/bin/sh\nexec sh '${FAKE}' '${this.state}' "$@"\n`, { mode: 0o755 });
   }
 
   [Symbol.dispose](): void {

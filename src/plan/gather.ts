@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { asLuksmithError, type LuksmithError } from "../error/luksmith-error.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
@@ -48,6 +49,8 @@ async function plainDisk(disk: DiskMapping, sources: FactSources): Promise<DiskF
 
 /** A volume of a kind that no storage backend knows is not ours, and that is no error here. */
 async function hiddenLuks(volume: Volume, sources: FactSources): Promise<HiddenLuks | undefined> {
+  // a logical volume that is not active would be activated for the look, and its guest does not start so anyway
+  if (volume.kind === "block" && !existsSync(volume.path)) return undefined;
   for (const reading of readings(volume)) {
     const backend = await sources.storage.findBackend(reading);
     const probe = await backend?.probe(reading, "header");

@@ -17,5 +17,10 @@ export async function probeOpened<Opened extends AsyncDisposable>(
   }
 }
 
-/** A tool that fails or hangs while it reads a volume does so over the volume. */
-const ABOUT_THE_VOLUME: ReadonlySet<string> = new Set(["VOLUME_UNREADABLE", "TOOL_FAILED", "TOOL_TIMEOUT"]);
+/** A tool that fails or hangs while it reads a volume does so over the volume, and who waits for it waits in vain. */
+const ABOUT_THE_VOLUME: ReadonlySet<string> = new Set([
+  "VOLUME_UNREADABLE",
+  "TOOL_FAILED",
+  "TOOL_TIMEOUT",
+  "LOCK_TIMEOUT",
+]);

@@ -94,6 +94,7 @@ export class RawFormat {
     await volume.sync();
     // what read as zeros and is not empty, or forgets what is written, shows itself before more is overwritten
     await assertWritten(volume, 0, block);
+    if (!(await volume.isInPlace())) throw volumeReplaced(volume.name);
     await volume.write(offset, bytes);
     await volume.sync();
     await assertWritten(volume, 0, block);

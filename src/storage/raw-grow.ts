@@ -22,6 +22,8 @@ export async function growFile(
     if (guest === "running" || size === guestSize + payloadOffset) return guestSize;
     await using lock = await image.lock(volumeLock);
     if (!(await file.isInPlace())) throw volumeReplaced(path);
+    // somebody may have enlarged it before the lock was held
+    refuseShrinking(path, wholeSectors(BigInt(await file.length())) - payloadOffset, guestSize);
     await lock.assertHeld();
     await file.extend(guestSize + payloadOffset);
     return guestSize;

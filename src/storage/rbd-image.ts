@@ -101,9 +101,15 @@ export class RbdImage implements RawVolume {
   /** One comparison over all that is allocated: QEMU leaves out the objects that are not there. */
   async readsAsZero(allocation: Allocation, from: number): Promise<boolean> {
     if (allocation === "compressed") return false;
-    const start = Math.max(from, Math.min(...allocation.map(({ offset }) => offset)));
-    const end = Math.min(this.size, Math.max(...allocation.map(({ offset, length }) => offset + length)));
-    if (allocation.length === 0 || end <= start) return true;
+    // one object after the other: a large image has more of them than a call takes arguments
+    let [start, end] = [this.size, 0];
+    for (const { offset, length } of allocation) {
+      start = Math.min(start, offset);
+      end = Math.max(end, offset + length);
+    }
+    start = Math.max(from, start);
+    end = Math.min(this.size, end);
+    if (end <= start) return true;
     const zeros = { driver: "null-co", size: end - start, "read-zeroes": true };
     const { exitCode, stderr } = await this.runner.run({
       tool: "qemu-img",

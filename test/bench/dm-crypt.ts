@@ -31,7 +31,6 @@ export async function benchDmCrypt(stock: Stock): Promise<Findings> {
   return {
     rows: [
       ...all.map((job) => compare(job, native, dmCrypt)),
-      ...all.map((job) => compare(job, native, "plain")),
       ...all.map((job) => compare(job, dmCrypt, "plain")),
     ],
     memory: [],

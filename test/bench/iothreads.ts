@@ -9,7 +9,7 @@ import { type Row, row } from "./row.js";
 import type { Stock } from "./stock.js";
 
 const MIB = 1024 * 1024;
-const SIZE = 256 * MIB;
+const SIZE = 128 * MIB;
 
 /** Two encrypted disks of one QEMU that are read at the same time: an iothread for each, or one for both. */
 export async function benchIothreads(stock: Stock): Promise<Row> {

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { LibvirtHost } from "../lab/libvirt-host.js";
 import { RESULTS, runInUml } from "../lab/uml.js";
+import { runProgram } from "./program.js";
 import type { Findings } from "./row.js";
 import type { Section } from "./section.js";
 
@@ -19,6 +20,7 @@ export async function measureOnHost(host: LibvirtHost, section: Section): Promis
 
 /** In User-Mode Linux, whose files are all in memory. @throws as `measureOnHost` */
 export async function measureInUml(section: Section): Promise<Findings> {
+  pinToOneProcessor();
   const script = `exec "$@" >${RESULTS}/findings`;
   const { exitCode, output, results } = await runInUml(
     ["sh", "-c", script, "sh", ...INSIDE_ARGV, section, "/run/bench"],
@@ -26,4 +28,12 @@ export async function measureInUml(section: Section): Promise<Findings> {
   );
   if (exitCode !== 0) throw new Error(`the bench of ${section} failed: ${output}`);
   return JSON.parse(results.get("findings") ?? "") as Findings;
+}
+
+/** User-Mode Linux has one processor: with two of the machine's, its threads spend their time waking each other. */
+function pinToOneProcessor(): void {
+  const taskset = ["/usr/bin/taskset", "--all-tasks", "--cpu-list", "--pid"] as const;
+  const pid = String(process.pid);
+  const allowed = /(\d+)\s*$/.exec(runProgram({ argv: [...taskset, pid] }))?.[1] ?? "0";
+  runProgram({ argv: [...taskset, allowed, pid] });
 }

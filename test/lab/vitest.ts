@@ -78,7 +78,7 @@ const runHere: Run = async (names, filters) => {
 };
 
 /** Much longer than the tests take on a slow machine. */
-const UML_TIMEOUT = 900_000;
+const UML_TIMEOUT = 2_400_000;
 
 const runInMachine: Run = async (names, filters) => {
   // device-mapper and LVM look at every device: no test file may see those of another

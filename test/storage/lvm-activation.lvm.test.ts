@@ -2,7 +2,10 @@ import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { Secret } from "../../src/secret/secret.js";
+import { LvActivation } from "../../src/storage/lvm-activation.js";
 import type { FormatRequest } from "../../src/storage/storage-backend.js";
+import { VolumeLocks } from "../../src/storage/volume-lock.js";
+import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
 import { LoopDevice } from "../lab/loop-device.js";
 import { lvm, VolumeGroup } from "../lab/volume-group.js";
 import type { BlockVolume } from "./device-workshop.js";
@@ -45,6 +48,26 @@ describe.each(["lvm", "lvm-thin"] as const)("%s: a volume that is not active", (
   it("is formatted and found, and not active afterwards", async () => {
     const header = await leavesInactive(workshop.backend.createEncrypted(request));
     expect(await leavesInactive(workshop.backend.probe(volume, "header"))).toEqual({ kind: "luks", header });
+  });
+
+  it("is deactivated by the last of those who use it, whoever has activated it", async () => {
+    const user = () => {
+      const runner = new RecordingCommandRunner();
+      return new LvActivation(runner, new VolumeLocks(runner, workshop.lockDirectory));
+    };
+    const [first, second] = [user(), user()];
+    const lv = { group: group.name, volume: "disk" };
+    const one = await first.use(volume.path, lv);
+    const active = workshop.devices();
+    expect(active.length).toBeGreaterThan(0);
+    const two = await second.use(volume.path, lv);
+    await one[Symbol.asyncDispose]();
+    expect(workshop.devices()).toEqual(active);
+    const three = await first.use(volume.path, lv);
+    await two[Symbol.asyncDispose]();
+    expect(workshop.devices()).toEqual(active);
+    await three[Symbol.asyncDispose]();
+    expect(workshop.devices()).toEqual([]);
   });
 
   it("is used by several at once, none of whom takes it from the others", async () => {

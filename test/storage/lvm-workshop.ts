@@ -74,12 +74,14 @@ export class LvmWorkshop implements StorageFixture {
     return readFileSync(path);
   }
 
-  /** What LVM has, and the bytes of what can be read. */
+  /** What LVM has, what device-mapper has, and the bytes of what can be read. */
   state(): unknown {
     const columns = ["--noheadings", "-o", "lv_name,lv_size,lv_active,lv_attr", "--separator", ":"];
-    return lvm("lvs", ...columns, "--select", `lv_name!="${POOL}"`, this.group.name)
+    const volumes = lvm("lvs", ...columns, this.group.name)
       .split("\n")
-      .map((line) => [line.trim(), this.#hash(line.trim())]);
+      .map((line) => line.trim())
+      .filter((line) => line !== "" && !line.startsWith(`${POOL}:`));
+    return { devices: this.devices(), volumes: volumes.map((line) => [line, this.#hash(line)]) };
   }
 
   /** Names of the group's devices in device-mapper. */
@@ -150,7 +152,13 @@ export class LvmWorkshop implements StorageFixture {
   /** All that a test has made. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const change of this.#changes.reverse()) await change[Symbol.asyncDispose]();
-    lvm("lvremove", "--quiet", "--yes", "--select", `lv_name!="${POOL}"`, this.group.name);
+    const columns = ["--noheadings", "-o", "lv_name"];
+    const volumes = lvm("lvs", ...columns, this.group.name)
+      .split("\n")
+      .map((line) => line.trim())
+      .filter((name) => name !== "" && name !== POOL);
+    if (volumes.length > 0)
+      lvm("lvremove", "--quiet", "--yes", ...volumes.map((name) => `${this.group.name}/${name}`));
     rmSync(this.root, { recursive: true, force: true });
   }
 }

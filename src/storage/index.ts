@@ -1,16 +1,16 @@
 import { LuksFormatter } from "../encryption/luks-formatter.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { Settings } from "../generated/settings.js";
-import { BlockBackend } from "./block.js";
-import { LvmBackend } from "./lvm.js";
-import { LvmThinBackend } from "./lvm-thin.js";
-import { Qcow2Backend } from "./qcow2.js";
-import { RawBackend } from "./raw.js";
-import { RbdBackend } from "./rbd.js";
+import { BlockBackend } from "./block/block.js";
+import { LvmBackend } from "./lvm/lvm.js";
+import { LvmThinBackend } from "./lvm/lvm-thin.js";
+import { Qcow2Backend } from "./qcow2/qcow2.js";
+import { RawBackend } from "./raw/raw.js";
+import { RbdBackend } from "./rbd/rbd.js";
 import type { StorageBackend } from "./storage-backend.js";
 import { StorageRegistry } from "./storage-registry.js";
 import { VolumeLocks } from "./volume-lock.js";
-import { ZfsBackend } from "./zfs.js";
+import { ZfsBackend } from "./zfs/zfs.js";
 
 export { StorageRegistry } from "./storage-registry.js";
 

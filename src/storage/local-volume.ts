@@ -1,7 +1,7 @@
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { Allocation } from "./allocation-map.js";
 import type { ImageLock } from "./image-lock.js";
-import type { RawVolume } from "./raw-volume.js";
+import type { RawVolume } from "./raw-luks/raw-volume.js";
 import { signatureOf } from "./signature.js";
 import type { VolumeFile } from "./volume-file.js";
 import { readsAsZero } from "./zero.js";

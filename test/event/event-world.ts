@@ -19,7 +19,7 @@ import { GuestLocks } from "../../src/plan/guest-locks.js";
 import type { Step } from "../../src/plan/step.js";
 import { Secret } from "../../src/secret/secret.js";
 import { parseSettings } from "../../src/settings/load.js";
-import { RawBackend } from "../../src/storage/raw.js";
+import { RawBackend } from "../../src/storage/raw/raw.js";
 import { StorageRegistry } from "../../src/storage/storage-registry.js";
 import { VolumeLocks } from "../../src/storage/volume-lock.js";
 import * as t from "../../src/tokens.js";

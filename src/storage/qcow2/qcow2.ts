@@ -1,0 +1,99 @@
+import type { LuksFormatter } from "../../encryption/luks-formatter.js";
+import type { LuksHeader } from "../../encryption/luks-header.js";
+import type { EncryptionFormat } from "../../encryption/luks-spec.js";
+import type { CommandRunner } from "../../exec/command-runner.js";
+import type { Tool } from "../../exec/tools.js";
+import type { Secret } from "../../secret/secret.js";
+import { allocateFile } from "../file-allocation.js";
+import { imagePath, isImageFile, probeFile } from "../image-file.js";
+import { tryContainer } from "../luks-container.js";
+import { Qcow2Format } from "./qcow2-format.js";
+import { growQcow2 } from "./qcow2-grow.js";
+import { QCOW2_HEADER_AREA, readQcow2Header } from "./qcow2-header.js";
+import { probeQcow2 } from "./qcow2-probe.js";
+import { wholeSectors } from "../sectors.js";
+import type {
+  AllocateRequest,
+  FormatRequest,
+  GrowRequest,
+  Probe,
+  ProbeDepth,
+  QemuNode,
+  StorageBackend,
+  VolumeAllocator,
+} from "../storage-backend.js";
+import type { Volume } from "../volume.js";
+import { notFormatted, passphraseRejected, volumeUnreadable } from "../volume-error.js";
+import { VolumeFile } from "../volume-file.js";
+import type { VolumeLocks } from "../volume-lock.js";
+
+/** qcow2 image files, encrypted inside: qcow2's own LUKS, which is what libvirt's encryption block means for them. */
+export class Qcow2Backend implements StorageBackend, VolumeAllocator {
+  readonly type = "qcow2";
+  readonly formats: readonly EncryptionFormat[] = ["luks"];
+  readonly tools: readonly Tool[] = [];
+  private readonly format: Qcow2Format;
+
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly formatter: LuksFormatter,
+    private readonly locks: VolumeLocks,
+  ) {
+    this.format = new Qcow2Format(runner, formatter, locks);
+  }
+
+  accepts(volume: Volume): boolean {
+    return isImageFile(volume, "qcow2");
+  }
+
+  async probe(volume: Volume, depth: ProbeDepth): Promise<Probe> {
+    return probeFile(imagePath(volume, "qcow2"), async (file) => {
+      const probe = await probeQcow2(this.runner, file, depth);
+      if (probe.kind === "empty") return { kind: "empty" };
+      return probe.kind === "luks" ? { kind: "luks", header: probe.header } : probe;
+    });
+  }
+
+  async createEncrypted(request: FormatRequest): Promise<LuksHeader> {
+    return this.format.run(imagePath(request.volume, "qcow2"), request);
+  }
+
+  async testPassphrase(volume: Volume, passphrase: Secret): Promise<void> {
+    const path = imagePath(volume, "qcow2");
+    await using file = await VolumeFile.open(path, "read");
+    const probe = await probeQcow2(this.runner, file, "header");
+    if (probe.kind !== "luks") throw notFormatted(path, probe);
+    if ((await tryContainer(this.formatter, file, probe.header, passphrase, probe.container)) === "rejected")
+      throw passphraseRejected(path);
+  }
+
+  /** QEMU opens an overlay's base by itself; an encrypted one takes that volume's own node as `backing`. */
+  qemuNode(volume: Volume, secretId: string): QemuNode {
+    const filename = imagePath(volume, "qcow2");
+    const encrypt = { format: "luks", "key-secret": secretId };
+    return { driver: "qcow2", encrypt, file: { driver: "file", filename } };
+  }
+
+  /** The whole virtual size: the LUKS header has clusters of its own. */
+  async guestSize(volume: Volume): Promise<bigint> {
+    const path = imagePath(volume, "qcow2");
+    await using file = await VolumeFile.open(path, "read");
+    const image = readQcow2Header(await file.read(0, QCOW2_HEADER_AREA));
+    if (image.kind !== "qcow2") throw volumeUnreadable(path, "it is not a qcow2 image that can be read");
+    return BigInt(image.header.size);
+  }
+
+  async grow(request: GrowRequest): Promise<bigint> {
+    return growQcow2(imagePath(request.volume, "qcow2"), request, { runner: this.runner, locks: this.locks });
+  }
+
+  /** With QEMU's own defaults. @returns what the guest sees: the file grows as it is written */
+  async allocate({ volume, guestSize }: AllocateRequest): Promise<bigint> {
+    const size = wholeSectors(guestSize);
+    await allocateFile(imagePath(volume, "qcow2"), async ({ fd }) => {
+      const args = ["create", "-q", "-f", "qcow2", "--", "/proc/self/fd/3", String(size)];
+      await this.runner.run({ tool: "qemu-img", args, fds: [fd] });
+    });
+    return size;
+  }
+}

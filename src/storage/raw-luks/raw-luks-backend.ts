@@ -1,0 +1,80 @@
+import type { LuksFormatter } from "../../encryption/luks-formatter.js";
+import type { LuksHeader } from "../../encryption/luks-header.js";
+import type { EncryptionFormat } from "../../encryption/luks-spec.js";
+import type { CommandRunner } from "../../exec/command-runner.js";
+import type { Tool } from "../../exec/tools.js";
+import type { Secret } from "../../secret/secret.js";
+import { tryContainer } from "../luks-container.js";
+import { probeOpened } from "../probe-opened.js";
+import { RawFormat } from "./raw-format.js";
+import { probeRaw } from "./raw-probe.js";
+import type { RawVolume } from "./raw-volume.js";
+import { wholeSectors } from "../sectors.js";
+import type {
+  FormatRequest,
+  GrowRequest,
+  Probe,
+  ProbeDepth,
+  QemuNode,
+  StorageBackend,
+} from "../storage-backend.js";
+import { type Volume, volumeName } from "../volume.js";
+import { notFormatted, passphraseRejected } from "../volume-error.js";
+import type { Access } from "../volume-file.js";
+import type { VolumeLocks } from "../volume-lock.js";
+
+/**
+ * What storage backends of raw volumes have in common: the LUKS header stands at the volume's start, and the guest's
+ * disk is what comes after it. A backend says which volumes are its own, how they are opened, and how they grow.
+ */
+export abstract class RawLuksBackend implements StorageBackend {
+  abstract readonly type: string;
+  readonly formats: readonly EncryptionFormat[] = ["luks"];
+  readonly tools: readonly Tool[] = [];
+  readonly #format: RawFormat;
+
+  constructor(
+    protected readonly runner: CommandRunner,
+    protected readonly formatter: LuksFormatter,
+    protected readonly locks: VolumeLocks,
+  ) {
+    this.#format = new RawFormat(formatter, locks);
+  }
+
+  abstract accepts(volume: Volume): boolean | Promise<boolean>;
+  abstract qemuNode(volume: Volume, secretId: string): QemuNode;
+  abstract grow(request: GrowRequest): Promise<bigint>;
+
+  /**
+   * Opens the volume, and makes it reachable for as long as it is open where that needs more.
+   * @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_UNSUPPORTED (a volume of another kind), and, for writing,
+   *   VOLUME_WRITE_FAILED, VOLUME_BUSY
+   */
+  protected abstract open(volume: Volume, access: Access): Promise<RawVolume>;
+
+  probe(volume: Volume, depth: ProbeDepth): Promise<Probe> {
+    return probeOpened(
+      () => this.open(volume, "read"),
+      (raw) => probeRaw(raw, depth),
+    );
+  }
+
+  async createEncrypted(request: FormatRequest): Promise<LuksHeader> {
+    await using raw = await this.open(request.volume, "read-write");
+    return await this.#format.run(raw, request);
+  }
+
+  async testPassphrase(volume: Volume, passphrase: Secret): Promise<void> {
+    await using raw = await this.open(volume, "read");
+    const name = volumeName(volume);
+    const probe = await probeRaw(raw, "header");
+    if (probe.kind !== "luks") throw notFormatted(name, probe);
+    const answer = await tryContainer(this.formatter, raw, probe.header, passphrase);
+    if (answer === "rejected") throw passphraseRejected(name);
+  }
+
+  async guestSize(volume: Volume, { payloadOffset }: LuksHeader): Promise<bigint> {
+    await using raw = await this.open(volume, "read");
+    return wholeSectors(BigInt(raw.size)) - BigInt(payloadOffset);
+  }
+}

@@ -1,0 +1,135 @@
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { setTimeout } from "node:timers/promises";
+import { PAYLOAD_OFFSET } from "../../encryption/luks-header.js";
+import { LuksmithError } from "../../error/luksmith-error.js";
+import type { LuksFormatter } from "../../encryption/luks-formatter.js";
+import type { CommandRunner } from "../../exec/command-runner.js";
+import type { Tool } from "../../exec/tools.js";
+import { BlockBackend, devicePath } from "../block/block.js";
+import type { RawVolume } from "../raw-luks/raw-volume.js";
+import { roundUp } from "../sectors.js";
+import type { AllocateRequest, GrowRequest, VolumeAllocator } from "../storage-backend.js";
+import type { Volume } from "../volume.js";
+import { refuseShrinking, volumeNotAllocated, volumeNotGrown } from "../volume-error.js";
+import { type Access, deviceNumber, VolumeFile } from "../volume-file.js";
+import type { VolumeLocks } from "../volume-lock.js";
+import { datasetOf, ZfsDataset } from "./zfs-dataset.js";
+import { Zvol } from "./zvol.js";
+
+const PAUSE = 50;
+
+/** ZFS volumes, by the links that udev makes to them: /dev/zvol/POOL/…/NAME. */
+export class ZfsBackend extends BlockBackend implements VolumeAllocator {
+  override readonly type = "zfs";
+  override readonly tools: readonly Tool[] = ["zfs"];
+
+  /** @param patience milliseconds until udev has made the link to a new volume's device */
+  constructor(
+    runner: CommandRunner,
+    formatter: LuksFormatter,
+    locks: VolumeLocks,
+    private readonly patience = 10_000,
+  ) {
+    super(runner, formatter, locks);
+  }
+
+  override accepts(volume: Volume): boolean | Promise<boolean> {
+    if (volume.kind !== "block" || volume.format !== "raw" || datasetOf(volume.path) === undefined)
+      return false;
+    // a partition's link looks like that of another dataset
+    return /-part[0-9]+$/.test(volume.path) ? isWhole(volume.path) : true;
+  }
+
+  protected override open(volume: Volume, access: Access): Promise<RawVolume> {
+    return this.openZvol(volume, access);
+  }
+
+  async extent(volume: Volume): Promise<bigint> {
+    return (await this.dataset(volume).sizes()).volblocksize;
+  }
+
+  /** ZFS enlarges the device at once, also under a guest that has it open. */
+  override async grow({ volume, header, guestSize }: GrowRequest): Promise<bigint> {
+    const dataset = this.dataset(volume);
+    const { path } = dataset;
+    await using zvol = await this.openZvol(volume, "read");
+    return await this.locks.hold(zvol.identity, async () => {
+      const payloadOffset = BigInt(header.payloadOffset);
+      const { volsize, volblocksize } = await dataset.sizes();
+      const seen = await this.guestSize(volume, header);
+      if (seen !== volsize - payloadOffset)
+        throw volumeNotGrown(path, `its device does not have the ${volsize} bytes that ZFS says it has`);
+      const wanted = roundUp(guestSize + payloadOffset, volblocksize);
+      refuseShrinking(path, seen, wanted - payloadOffset);
+      if (volsize === wanted) return seen;
+      await dataset.enlarge(wanted);
+      const now = await this.guestSize(volume, header);
+      if (now === wanted - payloadOffset) return now;
+      throw volumeNotGrown(path, `ZFS enlarged it to ${wanted} bytes, and its device does not have them`);
+    });
+  }
+
+  async allocate({ volume, guestSize, pool }: AllocateRequest): Promise<bigint> {
+    const dataset = this.dataset(volume);
+    refuseOtherPool(dataset, pool);
+    await dataset.create(guestSize + BigInt(PAYLOAD_OFFSET));
+    try {
+      return await sizeWhenThere(dataset, this.patience);
+    } catch (thrown) {
+      await dataset.destroy();
+      throw thrown;
+    }
+  }
+
+  private openZvol(volume: Volume, access: Access): Promise<Zvol> {
+    return Zvol.of(this.runner, this.dataset(volume), access);
+  }
+
+  /** @throws VOLUME_UNSUPPORTED */
+  private dataset(volume: Volume): ZfsDataset {
+    const path = devicePath(volume);
+    const name = datasetOf(path);
+    if (name !== undefined) return new ZfsDataset(this.runner, name, path);
+    throw new LuksmithError("VOLUME_UNSUPPORTED", {
+      what: `cannot use ${path} as a ZFS volume`,
+      why: "it is not called /dev/zvol/POOL/…/NAME",
+    });
+  }
+}
+
+async function isWhole(path: string): Promise<boolean> {
+  const stats = await stat(path, { bigint: true }).catch(() => undefined);
+  return stats === undefined || !existsSync(`/sys/dev/block/${deviceNumber(stats)}/partition`);
+}
+
+/** Bytes of a new volume, as soon as it has its device. @throws VOLUME_ALLOCATE_FAILED, VOLUME_UNREADABLE */
+async function sizeWhenThere(dataset: ZfsDataset, patience: number): Promise<bigint> {
+  const { volsize } = await dataset.sizes();
+  for (let waited = 0; waited < patience; waited += PAUSE) {
+    // a link that was left of another volume leads to a device of another size, or to none
+    if ((await deviceSize(dataset.path)) === volsize) return volsize;
+    await setTimeout(PAUSE);
+  }
+  throw volumeNotAllocated(dataset.path, `it had no device within ${patience / 1000} s`);
+}
+
+async function deviceSize(path: string): Promise<bigint | undefined> {
+  try {
+    await using device = await VolumeFile.open(path, "read", "block device");
+    return BigInt(device.size);
+  } catch (thrown) {
+    if (thrown instanceof LuksmithError) return undefined;
+    throw thrown;
+  }
+}
+
+/** @throws VOLUME_UNSUPPORTED */
+function refuseOtherPool({ name, path }: ZfsDataset, pool: string | undefined): void {
+  const own = name.split("/", 1)[0];
+  if (pool === undefined || pool === own) return;
+  throw new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `cannot make volume ${path} in pool ${pool}`,
+    why: `its name says pool ${own}`,
+  });
+}

@@ -1,4 +1,0 @@
-import { storageBackendContract } from "../contract/storage-backend.contract.js";
-import { DeviceWorkshop } from "./device-workshop.js";
-
-storageBackendContract("block", () => new DeviceWorkshop(), { allocates: "only-uses" });

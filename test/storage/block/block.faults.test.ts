@@ -1,0 +1,4 @@
+import { storageBackendContract } from "../../contract/storage-backend.contract.js";
+import { DeviceWorkshop } from "../device-workshop.js";
+
+storageBackendContract("block", () => new DeviceWorkshop(), { allocates: "only-uses" });

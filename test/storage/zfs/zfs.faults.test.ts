@@ -1,0 +1,11 @@
+import { afterAll, beforeAll } from "vitest";
+import { storageBackendContract } from "../../contract/storage-backend.contract.js";
+import { FakeZfs, ZvolWorkshop } from "./zvol-workshop.js";
+
+let zfs: FakeZfs;
+beforeAll(() => {
+  zfs = new FakeZfs();
+});
+afterAll(() => zfs[Symbol.dispose]());
+
+storageBackendContract("zfs (no ZFS: a fake tool)", () => new ZvolWorkshop(zfs), { allocates: "allocates" });

@@ -10,7 +10,11 @@ export default defineConfig({
     "hooks/post-stop": "hooks/post-stop.ts",
     "hooks/pre-migrate": "hooks/pre-migrate.ts",
     "cli/luksmith": "src/cli/luksmith.ts",
+    // a process of its own: src/keystore/file/protectors/pkcs11.ts
+    "tokens/pkcs11": "src/keystore/file/protectors/pkcs11-process.ts",
   },
+  // native and optional: it is looked for when a token is used
+  external: ["pkcs11js"],
   platform: "node",
   transform: { target: "node20" },
   output: {

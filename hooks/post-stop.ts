@@ -1,3 +1,3 @@
 import { runHook } from "../src/main.js";
 
-process.exitCode = await runHook("post-stop");
+process.exit(await runHook("post-stop"));

@@ -1,3 +1,3 @@
 import { runHook } from "../src/main.js";
 
-process.exitCode = await runHook("pre-migrate");
+process.exit(await runHook("pre-migrate"));

@@ -1,3 +1,3 @@
 import { runHook } from "../src/main.js";
 
-process.exitCode = await runHook("pre-start");
+process.exit(await runHook("pre-start"));

@@ -7,10 +7,13 @@ import { PreMigrateHandler } from "./event/pre-migrate.js";
 import { PreStartHandler } from "./event/pre-start.js";
 import { ExecaCommandRunner } from "./exec/command-runner.js";
 import { hostAdapterFor, type KnownHost } from "./host/index.js";
+import type { CacheOptions } from "./keystore/cache/file-key-cache.js";
+import { keyCacheFor } from "./keystore/cache/index.js";
 import { createKeyring } from "./keystore/index.js";
 import { WinstonLogger } from "./log/winston-logger.js";
 import type { LogLevel } from "./log/logger.js";
 import { GuestLocks } from "./plan/guest-locks.js";
+import type { Secret } from "./secret/secret.js";
 import type { EffectiveSettings } from "./settings/settings.js";
 import { createStorageRegistry } from "./storage/index.js";
 import * as t from "./tokens.js";
@@ -20,10 +23,14 @@ export interface Composition {
   readonly host: KnownHost;
   /** Least severe log level that a person sees on stderr. */
   readonly humanLevel: LogLevel;
+  /** Whether keys that are looked up are copied into the cache, where the settings want one. */
+  readonly copies?: CacheOptions["manner"];
+  /** What a user has handed over for this one command; stays the caller's. */
+  readonly token?: Secret;
 }
 
 /** The composition root: the only place that says which class stands behind which port. */
-export function compose({ settings, host, humanLevel }: Composition): Container {
+export function compose({ settings, host, humanLevel, copies = "look-up", token }: Composition): Container {
   return new Container()
     .value(t.SETTINGS, settings)
     .value(t.CLOCK, SYSTEM_CLOCK)
@@ -33,7 +40,13 @@ export function compose({ settings, host, humanLevel }: Composition): Container 
       return new WinstonLogger({ file, fileLevel, humanLevel, runner: c.resolve(t.COMMAND_RUNNER) });
     })
     .factory(t.HOST, (c) => hostAdapterFor(host, settings, c.resolve(t.COMMAND_RUNNER)))
-    .factory(t.KEYRING, () => createKeyring(settings))
+    .factory(t.KEYRING, (c) => {
+      const runner = c.resolve(t.COMMAND_RUNNER);
+      const warn = (message: string) => c.resolve(t.LOGGER).warn(message);
+      // what a user may see with his token is not what this host may
+      if (token !== undefined) return createKeyring(settings, { runner, token });
+      return createKeyring(settings, { runner }, keyCacheFor({ settings, manner: copies, runner, warn }));
+    })
     .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER), settings.storage))
     .value(t.PROVIDER, new NativeLuks())
     .factory(t.GUEST_LOCKS, (c) => new GuestLocks(c.resolve(t.COMMAND_RUNNER)))

@@ -12,7 +12,8 @@ import { HOST, LOGGER } from "./tokens.js";
 
 /**
  * One hook, from exec to exit. argv: the host manager's name, then what the host manager gave its hook; stdin: what
- * it gave on stdin. Resolves to the exit code; 0 lets the host manager go on. Writes nothing on stdout, which
+ * it gave on stdin. Resolves to the exit code, with which the hook exits at once: the host manager waits for it, and a
+ * look into DNS, which nobody can abort, would go on. 0 lets the host manager go on. Writes nothing on stdout, which
  * libvirt would take for a changed configuration.
  */
 export async function runHook(
@@ -25,7 +26,7 @@ export async function runHook(
     const [hostName, ...hookArguments] = argv;
     const host = parseHostType(hostName);
     const { settings, problem } = settingsOrDefaults();
-    const container = compose({ settings, host, humanLevel: "warn" });
+    const container = compose({ settings, host, humanLevel: "warn", copies: "copy" });
     const logger = container.resolve(LOGGER);
     const input = { event, argv: hookArguments, stdin: readFileSync(0, "utf8") };
     let lifecycleEvent: LifecycleEvent | undefined;

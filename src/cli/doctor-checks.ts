@@ -4,9 +4,10 @@ import { findTool, packageOf, type Tool } from "../exec/tools.js";
 import { shellWord } from "../error/shell-word.js";
 import { changeableByOthers } from "../manifest/ownership.js";
 import type { DoctorOutput } from "../generated/doctor.js";
-import { canList, canTest, type Keystore } from "../keystore/keystore.js";
+import { canList, type Keystore } from "../keystore/keystore.js";
 import { openMemoryFile } from "../secret/secret-file.js";
-import { HOST, KEYRING, PROVIDER } from "../tokens.js";
+import { HOST, KEYRING, PROVIDER, SETTINGS } from "../tokens.js";
+import { describeTrial, tryKeystore } from "./try-keystore.js";
 
 export type Check = DoctorOutput["checks"][number];
 
@@ -98,10 +99,12 @@ async function checkHook(container: Container): Promise<Check> {
 }
 
 async function checkKeystores(container: Container): Promise<Check[]> {
+  const keyring = container.resolve(KEYRING);
   const checks = container
-    .resolve(KEYRING)
-    .all()
-    .map((keystore) => guarded(`keystore ${keystore.name}`, () => checkKeystore(keystore, container)));
+    .resolve(SETTINGS)
+    .keystores.map(({ name }) =>
+      guarded(`keystore ${name}`, async () => checkKeystore(await keyring.get(name), container)),
+    );
   return (await Promise.all(checks)).flat();
 }
 
@@ -118,8 +121,9 @@ async function checkKeystore(keystore: Keystore, container: Container): Promise<
       hint: "restore it from its backup before any guest starts; it was left as it is",
     };
   }
-  if (canTest(keystore)) await keystore.test();
-  return { name, result: "ok", detail: "a key was stored, fetched and deleted" };
+  const trial = await tryKeystore(() => Promise.resolve(keystore));
+  if (trial.error !== undefined) throw trial.error.within(`${describeTrial(trial)}, then`);
+  return { name, result: "ok", detail: describeTrial(trial) };
 }
 
 async function checkGuests(container: Container): Promise<Check> {

@@ -3,6 +3,7 @@ import { asLuksmithError } from "../error/luksmith-error.js";
 import { KNOWN_HOSTS } from "../host/index.js";
 import { changeableByOthers } from "../manifest/ownership.js";
 import type { HostAdapter, InstallResult } from "../host/host-adapter.js";
+import { clearCache } from "./cache.js";
 import { HOST, KEYRING } from "../tokens.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
@@ -34,6 +35,7 @@ export function uninstallCommand(): Command {
     .action(async (options: Options) => {
       const container = open();
       report(await container.resolve(HOST).uninstall(modeOf(options)), options);
+      await clearCopies(options);
       await warnOfEncryptedGuests(container);
     });
 }
@@ -60,10 +62,22 @@ function report({ change, path, restart, reloaded }: InstallResult, { dryRun }: 
   print(`now run: ${restart}`);
 }
 
+/** The keys stay in their keystores; nobody would look after what this host has of them. */
+async function clearCopies(options: Options): Promise<void> {
+  try {
+    await clearCache(modeOf(options));
+  } catch (thrown) {
+    // the hooks are gone, which was the task
+    const { message, hint = "look at it yourself", exitCode } = asLuksmithError(thrown);
+    print(`copies of keys are left on this host: ${message}; ${hint}, then: luksmith cache clear`);
+    process.exitCode = exitCode;
+  }
+}
+
 /** Without our hooks nobody brings their passphrases: they do not start, and their administrator should know. */
 async function warnOfEncryptedGuests(container: Container): Promise<void> {
   try {
-    const keystores = container.resolve(KEYRING).all().filter(canList);
+    const keystores = (await container.resolve(KEYRING).all()).filter(canList);
     const records = (await Promise.all(keystores.map((keystore) => keystore.list()))).flat();
     const ids = new Set(records.map((record) => record.guest.id));
     const guests = (await container.resolve(HOST).listGuests()).filter(({ id }) => ids.has(id));

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { allocateCommand } from "./allocate.js";
+import { cacheCommand } from "./cache.js";
 import { capabilitiesCommand } from "./capabilities.js";
 import { completionCommand } from "./completion.js";
 import { doctorCommand } from "./doctor.js";
@@ -7,10 +8,12 @@ import { loadManifest } from "../manifest/load.js";
 import { growCommand } from "./grow.js";
 import { installCommand, uninstallCommand } from "./install.js";
 import { keysCommand } from "./keys.js";
+import { keystoreCommand } from "./keystore.js";
 import { planCommand } from "./plan.js";
 import { protectCommand } from "./protect.js";
 import { settingsCommand } from "./settings.js";
 import { statusCommand } from "./status.js";
+import { tokenFileOption } from "./token-file.js";
 import { versionCommand } from "./version.js";
 
 const EXIT_CODES = `
@@ -29,6 +32,7 @@ export function createProgram(): Command {
   return new Command("luksmith")
     .description("Gives every disk of every virtual machine its own LUKS key.")
     .version(loadManifest().version, "--version", "print the version")
+    .addOption(tokenFileOption())
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText("after", EXIT_CODES)
@@ -41,6 +45,8 @@ export function createProgram(): Command {
     .addCommand(inherit(planCommand()))
     .addCommand(inherit(settingsCommand()))
     .addCommand(inherit(keysCommand()))
+    .addCommand(inherit(keystoreCommand()))
+    .addCommand(inherit(cacheCommand()))
     .addCommand(inherit(capabilitiesCommand()))
     .addCommand(inherit(doctorCommand()))
     .addCommand(inherit(versionCommand()))

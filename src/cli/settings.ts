@@ -1,22 +1,16 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isatty } from "node:tty";
 import { Command, InvalidArgumentError } from "commander";
-import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
-import { EXIT } from "../error/catalogue.js";
 import { ExecaCommandRunner } from "../exec/command-runner.js";
-import type { SettingsTestOutput } from "../generated/settings-test.js";
 import validateGet from "../generated/validate-settings-get.cjs";
-import validateTest from "../generated/validate-settings-test.cjs";
-import { createKeyring } from "../keystore/index.js";
-import { canTest, type Keystore } from "../keystore/keystore.js";
 import { loadManifest, PLUGIN_ROOT } from "../manifest/load.js";
 import { parseSettings, readSettings } from "../settings/load.js";
 import { SETTINGS_PATH } from "../settings/paths.js";
 import { saveSettings } from "../settings/save.js";
-import { problemOf } from "./problem.js";
 import { requireRoot } from "./open.js";
 import { print, printJson } from "./output.js";
+import { testCommand } from "./settings-test.js";
+import { readStandardInput } from "./standard-input.js";
 
 export function settingsCommand(): Command {
   return new Command("settings")
@@ -51,7 +45,10 @@ function setCommand(): Command {
     .option("--dry-run", "check only")
     .action(async ({ digest, dryRun }: { digest?: string; dryRun?: true }) => {
       requireRoot();
-      const text = readStandardInput();
+      const text = readStandardInput({
+        what: "there are no settings to save",
+        hint: "luksmith settings set < FILE",
+      }).toString("utf8");
       parseSettings(text, "standard input");
       if (dryRun) {
         print("the settings are valid; nothing was changed");
@@ -63,62 +60,12 @@ function setCommand(): Command {
     });
 }
 
-/** @throws USAGE instead of waiting for somebody to type JSON, or calling an empty pipe invalid settings */
-function readStandardInput(): string {
-  const text = isatty(STDIN) ? undefined : readFileSync(STDIN, "utf8");
-  if (text?.trim()) return text;
-  throw new LuksmithError("USAGE", {
-    what: "there are no settings to save",
-    why: text === undefined ? "standard input is a terminal" : "nothing came on standard input",
-    hint: "luksmith settings set < FILE",
-  });
-}
-
-const STDIN = 0;
-
 /** In lower case, as `settings get --json` tells it. */
 function parseDigest(text: string): string {
   if (/^[0-9a-f]{64}$/i.test(text)) return text.toLowerCase();
   throw new InvalidArgumentError(
     "It must be the 64 hexadecimal digits that luksmith settings get --json prints.",
   );
-}
-
-function testCommand(): Command {
-  return new Command("test")
-    .summary("try every keystore with a throw-away key")
-    .description(
-      "Opens every key of every keystore, and stores, changes, fetches and deletes a throw-away key in each.",
-    )
-    .option("--json", "for machines")
-    .action(async ({ json }: { json?: true }) => {
-      requireRoot();
-      const keystores = await Promise.all(createKeyring(readSettings().settings).all().map(testKeystore));
-      const ok = keystores.every((keystore) => keystore.ok);
-      if (json) printJson(validateTest, { ok, keystores } satisfies SettingsTestOutput);
-      else {
-        for (const { name, type, problem } of keystores) {
-          print(
-            problem
-              ? `failed: keystore ${name} (${type}): ${problem.what}`
-              : `ok: keystore ${name} (${type})`,
-          );
-          if (problem?.why) print(`cause: ${problem.why}`);
-          if (problem?.hint) print(`hint: ${problem.hint}`);
-        }
-      }
-      if (!ok) process.exitCode = EXIT.failure;
-    });
-}
-
-async function testKeystore(keystore: Keystore): Promise<SettingsTestOutput["keystores"][number]> {
-  const { name, type } = keystore;
-  try {
-    if (canTest(keystore)) await keystore.test();
-    return { name, type, ok: true };
-  } catch (thrown) {
-    return { name, type, ok: false, problem: problemOf(asLuksmithError(thrown)) };
-  }
 }
 
 function schemaCommand(): Command {

@@ -90,6 +90,7 @@ async function diskStatuses(container: Container, guest: Guest): Promise<DiskSta
       if (fact.kind === "annotated" && fact.key.kind === "found") {
         const { cipher, keySize, format } = fact.key.record.encryption;
         Object.assign(status, { keystore: fact.key.keystore, format, cipher, keySize });
+        if (fact.key.cached !== undefined) status.cachedAt = fact.key.cached.since.toISOString();
       }
       if (fact.kind === "annotated" && fact.probe?.kind === "luks") {
         const backend = await storage.backendFor(disk.volume);
@@ -140,6 +141,14 @@ function show(guests: readonly GuestStatus[]): void {
       }),
     ),
   );
+  for (const { name, disks } of guests) {
+    for (const { device, keystore = "", cachedAt } of disks) {
+      if (cachedAt === undefined) continue;
+      print(
+        `\n${name} ${device}: keystore ${keystore} does not answer; the cache has the key as of ${cachedAt}`,
+      );
+    }
+  }
   for (const { name, running, problem } of guests) {
     if (problem === undefined) continue;
     print(`\n${name} ${running ? "runs, and would not start again" : "would not start"}: ${problem.what}`);

@@ -11,6 +11,7 @@ import { refuseForbiddenFormats } from "../plan/format-permission.js";
 import { gatherFacts } from "../plan/gather.js";
 import { gatherKeys } from "../plan/gather-keys.js";
 import type { GuestLocks } from "../plan/guest-locks.js";
+import { copiesIn, type KeyCopy, warnOfCopy } from "../plan/key-copies.js";
 import { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
 import { planReconnect } from "../plan/plan-provide.js";
@@ -21,8 +22,16 @@ import type { EffectiveSettings } from "../settings/settings.js";
 import type { StorageRegistry } from "../storage/index.js";
 import { GUEST_LOCKS, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
 
+/** Milliseconds that a start waits for copies of its keys: whoever protects them may be away. */
+const COPYING = 3000;
+
 /** Makes a plan from facts; pure. */
 export type Planner = (guest: Guest, facts: readonly DiskFacts[]) => Plan;
+
+interface Planned {
+  readonly plan: Plan;
+  readonly copies: readonly KeyCopy[];
+}
 
 /** The story that every event tells: request → facts → plan → execute. */
 @injectable()
@@ -44,17 +53,21 @@ export class GuestPreparation {
   /** The plan, with nothing changed. @throws the refusal that the guest's start would meet */
   async plan(guest: Guest, planner: Planner): Promise<Plan> {
     using session = new KeySession();
-    return await this.#plan(guest, planner, session);
+    return (await this.#plan(guest, planner, session)).plan;
   }
 
   /** Plans and does it. @throws the first error, after everything was undone that may be undone */
-  async prepare(guest: Guest, planner: Planner): Promise<Plan> {
+  prepare(guest: Guest, planner: Planner): Promise<Plan> {
+    return this.#andCopy(() => this.#prepare(guest, planner));
+  }
+
+  async #prepare(guest: Guest, planner: Planner): Promise<Plan> {
     using session = new KeySession();
-    const plan = await this.#plan(guest, planner, session).catch(unlessUnsettled);
-    if (plan !== undefined && onlyProvides(plan)) return await this.#execute(guest, plan, session);
+    const planned = await this.#plan(guest, planner, session).catch(unlessUnsettled);
+    if (planned !== undefined && onlyProvides(planned.plan)) return await this.#do(guest, planned, session);
     return await this.locks.hold(guest, async () => {
       // planned again, since whoever held the lock may have done it all
-      return await this.#execute(guest, await this.#plan(guest, planner, session), session);
+      return await this.#do(guest, await this.#plan(guest, planner, session), session);
     });
   }
 
@@ -65,9 +78,11 @@ export class GuestPreparation {
   }
 
   /** For a guest that is running already: nobody's wishes are enforced, and no volume is touched. */
-  async reconnect(guest: Guest): Promise<Plan> {
-    using session = new KeySession();
-    return await this.#execute(guest, await this.#planReconnect(guest, session), session);
+  reconnect(guest: Guest): Promise<Plan> {
+    return this.#andCopy(async () => {
+      using session = new KeySession();
+      return await this.#execute(guest, await this.#planReconnect(guest, session), session);
+    });
   }
 
   /** Does a plan that needs the passphrase of no existing key. */
@@ -76,12 +91,27 @@ export class GuestPreparation {
     return await this.#execute(guest, plan, session);
   }
 
-  async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Plan> {
+  /** The host has its secrets, and nobody is locked out, when the copies of the keys are waited for. */
+  async #andCopy(work: () => Promise<Plan>): Promise<Plan> {
+    try {
+      return await work();
+    } finally {
+      await this.#resources.keyring.settled(COPYING);
+    }
+  }
+
+  async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Planned> {
     const requests = resolveRequests(guest, this.settings);
     refuseUnannotated(guest, requests);
-    const plan = planner(guest, await gatherFacts(guest, requests, this.#resources, session));
+    const facts = await gatherFacts(guest, requests, this.#resources, session);
+    const plan = planner(guest, facts);
     await refuseForbiddenFormats(guest, plan, this.#resources.storage);
-    return plan;
+    return { plan, copies: copiesIn(facts) };
+  }
+
+  async #do(guest: Guest, { plan, copies }: Planned, session: KeySession): Promise<Plan> {
+    for (const copy of copies) warnOfCopy(guest, copy, this.logger);
+    return await this.#execute(guest, plan, session);
   }
 
   async #planReconnect(guest: Guest, session: KeySession): Promise<Plan> {

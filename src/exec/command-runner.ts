@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import type { Readable } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { redact } from "../secret/secret.js";
@@ -10,6 +11,11 @@ export interface Command {
   readonly args: readonly string[];
   /** Open file descriptors for the child, as its 3, 4, …: it reads `/proc/self/fd/3`. The caller closes them. */
   readonly fds?: readonly number[];
+  /**
+   * Open file descriptors that take the child's stdout and stderr, whose text is empty then: for what may not become
+   * a string, and for a child whose own children keep a pipe open.
+   */
+  readonly outputs?: { readonly stdout: number; readonly stderr: number };
   /** Bytes for the child's standard input, which is empty without it. */
   readonly input?: Uint8Array | string;
   /** Exit codes besides 0 that are an answer and not a failure; say at the call why. */
@@ -26,7 +32,7 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-export interface HeldCommand extends Omit<Command, "input"> {
+export interface HeldCommand extends Omit<Command, "input" | "outputs"> {
   /** How it is ended; killed without it. */
   readonly end?: "kill" | "end-of-input";
 }
@@ -120,7 +126,7 @@ export class ExecaCommandRunner implements CommandRunner {
 
 /** In an object, since what execa returns would be awaited on the way out. */
 async function start(
-  { tool, args, fds = [], env = {} }: Command,
+  { tool, args, fds = [], env = {}, outputs }: Command,
   stdin: "ignore" | "pipe",
   options: Pick<Command, "input" | "timeout">,
 ) {
@@ -128,11 +134,13 @@ async function start(
   const { execa } = await import("execa");
   // execa takes any descriptor; its types name only 3 to 9
   const inherited = fds.map((fd) => fd as 3);
+  // typed as what callers that read it have
+  const [stdout, stderr] = [outputs?.stdout ?? "pipe", outputs?.stderr ?? "pipe"] as ["pipe", "pipe"];
   const child = execa(toolPath(tool), args, {
     env: { ...ENVIRONMENT, ...env },
     extendEnv: false,
     cwd: "/",
-    stdio: [stdin, "pipe", "pipe", ...inherited],
+    stdio: [stdin, stdout, stderr, ...inherited],
     ...options,
     killSignal: "SIGKILL",
     reject: false,
@@ -140,7 +148,8 @@ async function start(
   });
   child.once("exit", (_code, signal) => {
     // what the killed child had started may live on and hold the pipes: nobody waits for that
-    if (signal === "SIGKILL") for (const stream of [child.stdout, child.stderr]) stream.destroy();
+    const streams: (Readable | null)[] = [child.stdout, child.stderr];
+    if (signal === "SIGKILL") for (const stream of streams) stream?.destroy();
   });
   return { child };
 }

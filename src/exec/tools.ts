@@ -6,6 +6,7 @@ const TOOLS = {
   blkdiscard: "util-linux",
   blkid: "util-linux",
   blockdev: "util-linux",
+  clevis: "clevis",
   cp: "coreutils",
   cryptsetup: "cryptsetup-bin",
   dmsetup: "dmsetup",
@@ -15,10 +16,20 @@ const TOOLS = {
   lvextend: "lvm2",
   lvremove: "lvm2",
   lvs: "lvm2",
+  node: "nodejs",
   "qemu-img": "qemu-utils",
   "qemu-io": "qemu-utils",
   rbd: "ceph-common",
   "systemd-cat": "systemd",
+  "systemd-creds": "systemd",
+  tpm2_create: "tpm2-tools",
+  tpm2_createprimary: "tpm2-tools",
+  tpm2_flushcontext: "tpm2-tools",
+  tpm2_load: "tpm2-tools",
+  tpm2_policypcr: "tpm2-tools",
+  tpm2_sessionconfig: "tpm2-tools",
+  tpm2_startauthsession: "tpm2-tools",
+  tpm2_unseal: "tpm2-tools",
   virsh: "libvirt-clients",
   zfs: "zfsutils-linux",
 } as const;
@@ -44,6 +55,8 @@ export function packageOf(tool: Tool): string {
 }
 
 export function findTool(tool: Tool): string | undefined {
+  // wherever Node.js was installed: what runs here runs a helper of ours too
+  if (tool === "node") return process.execPath;
   return DIRECTORIES.map((directory) => `${directory}/${tool}`).find(isExecutable);
 }
 

@@ -15,7 +15,7 @@ export interface NewKey {
 
 /** The record of a key that has encrypted nothing yet. */
 export function newKeyRecord({ uuid, guest, disk, volume, request, now }: NewKey): KeyRecord {
-  const { format, cipher, keySize, hash } = request;
+  const { format, cipher, keySize, hash, profile } = request;
   return {
     version: 1,
     uuid,
@@ -25,6 +25,7 @@ export function newKeyRecord({ uuid, guest, disk, volume, request, now }: NewKey
     volume,
     encryption: { format, cipher, keySize, hash },
     createdAt: now.toISOString(),
+    profile,
   };
 }
 

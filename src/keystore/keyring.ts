@@ -1,30 +1,59 @@
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
+import type { KeyCache } from "./cache/key-cache.js";
+import { withCache } from "./cache/with-cache.js";
+import { CircuitBreaker, guarded } from "./circuit-breaker.js";
 import type { KeyUuid } from "./key-uuid.js";
 import type { Key, Keystore } from "./keystore.js";
 
 /** A keystore of the settings, made when it is first needed. */
 export interface KeystoreInstance {
   readonly name: string;
-  make(): Keystore;
+  make(): Promise<Keystore>;
 }
 
 /** Where a key is. Only `unknown` says that no keystore has it; whoever gets a key disposes of its passphrase. */
 export type Location =
-  | { readonly kind: "found"; readonly keystore: Keystore; readonly key: Key }
-  | { readonly kind: "unknown" }
-  | { readonly kind: "unavailable"; readonly error: LuksmithError };
+  Found | { readonly kind: "unknown" } | { readonly kind: "unavailable"; readonly error: LuksmithError };
 
-/** The keystores of the settings, by name and in their order. */
+export interface Found {
+  readonly kind: "found";
+  readonly keystore: Pick<Keystore, "name">;
+  readonly key: Key;
+  /** Set where the keystore does not answer, and this is the copy that this host has. */
+  readonly cached?: Cached;
+}
+
+export interface Cached {
+  /** When the keystore gave out the key. */
+  readonly since: Date;
+  /** Why it was not asked anew. */
+  readonly error: LuksmithError;
+}
+
+/** What one keystore says. */
+export interface Answer {
+  /** Its name. */
+  readonly from: string;
+  readonly location: Live;
+}
+
+type Live = Exclude<Location, { readonly kind: "found" }> | (Found & { readonly cached?: never });
+
+/** The keystores of the settings, by name and in their order. One that hangs is not asked again for a while. */
 export class Keyring {
   readonly #instances: readonly KeystoreInstance[];
-  readonly #made = new Map<string, Keystore>();
+  readonly #cache: (() => Promise<KeyCache>) | undefined;
+  readonly #made = new Map<string, Promise<Keystore>>();
+  /** Once it is loaded. */
+  #loadedCache: Promise<KeyCache> | undefined;
 
-  constructor(instances: readonly KeystoreInstance[]) {
+  constructor(instances: readonly KeystoreInstance[], cache?: () => Promise<KeyCache>) {
     this.#instances = instances;
+    this.#cache = cache;
   }
 
   /** @throws KEYSTORE_UNKNOWN, naming the known ones */
-  get(name: string): Keystore {
+  async get(name: string): Promise<Keystore> {
     const instance = this.#instances.find((candidate) => candidate.name === name);
     if (instance !== undefined) return this.#keystore(instance);
     throw new LuksmithError("KEYSTORE_UNKNOWN", {
@@ -33,28 +62,51 @@ export class Keyring {
     });
   }
 
-  all(): Keystore[] {
-    return this.#instances.map((instance) => this.#keystore(instance));
+  async all(): Promise<Keystore[]> {
+    return Promise.all(this.#instances.map((instance) => this.#keystore(instance)));
   }
 
   /**
-   * Asks one keystore after the other, the preferred one first, until one has the key. Never throws for what a
-   * keystore does: `unavailable` carries the first error (KEYSTORE_UNAVAILABLE, KEY_CORRUPT, …) where no keystore
-   * has the key and not every one has said so.
+   * Asks the preferred keystore (the first one without it), then all others at once, since one of them may hang. Of
+   * several that have the key the earliest holds. Never throws for what a keystore does: `unavailable` carries the
+   * first error (KEYSTORE_UNAVAILABLE, KEY_CORRUPT, …) where no keystore has the key and not every one has said so,
+   * and the cache has no copy of it.
    */
   async locate(uuid: KeyUuid, preferred?: string): Promise<Location> {
-    const errors: LuksmithError[] = [];
-    for (const instance of this.#inOrder(preferred)) {
-      try {
-        const keystore = this.#keystore(instance);
-        const key = await keystore.fetch(uuid);
-        if (key !== undefined) return { kind: "found", keystore, key };
-      } catch (thrown) {
-        errors.push(asLuksmithError(thrown));
-      }
+    const [first, ...others] = this.#inOrder(preferred);
+    if (first === undefined) return { kind: "unknown" };
+    const answer = await this.#ask(first, uuid);
+    const answers = [answer];
+    if (answer.location.kind !== "found")
+      answers.push(...(await Promise.all(others.map((instance) => this.#ask(instance, uuid)))));
+    // a key that moves from one to another may have come after the one was asked, and gone before the other was
+    if (answers.length > 1 && answers.every(({ location }) => location.kind === "unknown"))
+      answers.push(...(await Promise.all(this.#instances.map((instance) => this.#ask(instance, uuid)))));
+    const location = firstOf(answers);
+    this.#loadedCache ??= this.#cache?.();
+    return this.#loadedCache === undefined
+      ? location
+      : withCache(await this.#loadedCache, uuid, answers, location);
+  }
+
+  /**
+   * Waits for the copies that the cache makes of what `locate` has found; `limit` milliseconds at most, if it is given,
+   * and gives up the rest. Never throws.
+   */
+  async settled(limit?: number): Promise<void> {
+    const cache = await this.#loadedCache;
+    await cache?.settled(limit);
+  }
+
+  async #ask(instance: KeystoreInstance, uuid: KeyUuid): Promise<Answer> {
+    const { name: from } = instance;
+    try {
+      const keystore = await this.#keystore(instance);
+      const key = await keystore.fetch(uuid);
+      return { from, location: key === undefined ? { kind: "unknown" } : { kind: "found", keystore, key } };
+    } catch (thrown) {
+      return { from, location: { kind: "unavailable", error: asLuksmithError(thrown) } };
     }
-    const [error] = errors;
-    return error === undefined ? { kind: "unknown" } : { kind: "unavailable", error };
   }
 
   #inOrder(preferred: string | undefined): KeystoreInstance[] {
@@ -62,9 +114,19 @@ export class Keyring {
     return [...first, ...this.#instances.filter(({ name }) => name !== preferred)];
   }
 
-  #keystore(instance: KeystoreInstance): Keystore {
-    const made = this.#made.get(instance.name) ?? instance.make();
+  #keystore(instance: KeystoreInstance): Promise<Keystore> {
+    const made =
+      this.#made.get(instance.name) ??
+      instance.make().then((keystore) => guarded(keystore, new CircuitBreaker()));
     this.#made.set(instance.name, made);
     return made;
   }
+}
+
+/** A key that was found, else an error, else `unknown`; wipes the passphrases of keys that nobody gets. */
+function firstOf(answers: readonly Answer[]): Live {
+  const locations = answers.map(({ location }) => location);
+  const [found, ...others] = locations.filter((location) => location.kind === "found");
+  for (const { key } of others) key.passphrase.dispose();
+  return found ?? locations.find(({ kind }) => kind === "unavailable") ?? { kind: "unknown" };
 }

@@ -43,7 +43,10 @@ export interface Keystore {
 
 /** Optional capability: deleting for good. No hook ever deletes a key that has encrypted anything. */
 export interface KeyDeleter {
-  /** Idempotent: a key that is not there is success. */
+  /**
+   * Idempotent: a key that is not there is success.
+   * @throws KEY_IN_USE if somebody else has registered at the keystore that he uses it; nothing changes then
+   */
   delete(uuid: KeyUuid): Promise<void>;
 }
 
@@ -52,10 +55,18 @@ export interface KeyLister {
   list(): Promise<KeyRecord[]>;
 }
 
+/** What can be said of a keystore that works, in this order. */
+export type KeystoreCheck = "reached" | "TLS" | "authenticated" | "round trip";
+
 /** Optional capability: what an administrator must know before he trusts this keystore. */
 export interface KeyTester {
-  /** Round trip with a throw-away key, and permissions. @throws what is wrong */
-  test(): Promise<void>;
+  /**
+   * Tries one thing after the other, up to a round trip with a throw-away key, which needs every permission that
+   * Luksmith needs.
+   * @param passed hears of each check that has passed
+   * @throws what is wrong with the first that fails
+   */
+  test(passed?: (check: KeystoreCheck) => void): Promise<void>;
 }
 
 export function canDelete(keystore: Keystore): keystore is Keystore & KeyDeleter {

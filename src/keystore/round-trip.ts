@@ -38,6 +38,11 @@ function problemOf(returned: Key | undefined, passphrase: Secret): string | unde
   return returned.passphrase.equals(passphrase) ? undefined : "a passphrase comes back changed";
 }
 
+/** Whether the key is a test's, and encrypts nothing. */
+export function isThrowAway({ guest }: KeyRecord): boolean {
+  return guest.id === TEST_GUEST;
+}
+
 async function deleteAbandoned(keystore: Keystore & KeyDeleter): Promise<void> {
   const before = new Date(Date.now() - ABANDONED_AFTER).toISOString();
   for (const record of await keystore.find({ guestId: TEST_GUEST })) {
@@ -45,7 +50,8 @@ async function deleteAbandoned(keystore: Keystore & KeyDeleter): Promise<void> {
   }
 }
 
-function throwAwayRecord(): KeyRecord {
+/** Of a key that a later test deletes, should nobody else. */
+export function throwAwayRecord(): KeyRecord {
   return {
     version: 1,
     uuid: newKeyUuid(),

@@ -15,8 +15,9 @@ export type Undo = () => Promise<void>;
 export type Progress = (step: Step) => void;
 
 /**
- * Does the plan. When a step fails, the steps beside it are awaited, then everything that was done is undone in
- * reverse; an undo that fails is logged and the others go on. Throws the first step's error: it is what the user sees.
+ * Does the plan. When a step fails, the steps beside it are awaited, then everything that was done is undone, stage by
+ * stage in reverse, the steps of a stage at once: an undo may wait for a keystore that does not answer. One that fails
+ * is logged and the others go on. Throws the first step's error: it is what the user sees.
  */
 export async function execute(
   plan: Plan,
@@ -24,13 +25,19 @@ export async function execute(
   logger: Logger,
   progress?: Progress,
 ): Promise<void> {
-  const undos: Undo[] = [];
+  const done: Undo[][] = [];
   for (const stage of plan.stages) {
+    const undos: Undo[] = [];
+    done.push(undos);
     const failures = await performStage(stage, performer, undos, progress);
     if (failures.length === 0) continue;
-    for (const undo of undos.toReversed()) {
-      await undo().catch((thrown: unknown) =>
-        logger.error("could not undo a step", { error: asLuksmithError(thrown) }),
+    for (const stageUndos of done.toReversed()) {
+      await Promise.all(
+        stageUndos.map((undo) =>
+          undo().catch((thrown: unknown) =>
+            logger.error("could not undo a step", { error: asLuksmithError(thrown) }),
+          ),
+        ),
       );
     }
     throw asLuksmithError(failures[0]?.thrown);

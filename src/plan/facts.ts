@@ -1,6 +1,7 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { LuksmithError } from "../error/luksmith-error.js";
 import type { KeyRecord } from "../generated/key-record.js";
+import type { Cached } from "../keystore/keyring.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { Probe } from "../storage/storage-backend.js";
@@ -8,7 +9,13 @@ import type { Volume } from "../storage/volume.js";
 
 /** What the keystores say about the key that a disk names. */
 export type KeyFact =
-  | { readonly kind: "found"; readonly keystore: string; readonly record: KeyRecord }
+  | {
+      readonly kind: "found";
+      readonly keystore: string;
+      readonly record: KeyRecord;
+      /** Set where the keystore does not answer, and this is the copy that this host has. */
+      readonly cached?: Cached;
+    }
   /** Every keystore answered, and none has it. */
   | { readonly kind: "unknown" }
   | { readonly kind: "unavailable"; readonly error: LuksmithError };

@@ -2,6 +2,7 @@ import type { Guest } from "../host/host-adapter.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
+import { warnOfCopy } from "./key-copies.js";
 import type { KeySession } from "./key-session.js";
 import type { OpeningKey } from "./step.js";
 
@@ -21,6 +22,10 @@ export async function gatherKeys(
     switch (located.kind) {
       case "found":
         session.add(uuid, located.key);
+        if (located.cached !== undefined) {
+          const { keystore, cached } = located;
+          warnOfCopy(guest, { disk, uuid, keystore: keystore.name, cached }, logger);
+        }
         return [key];
       case "unknown":
         return [];

@@ -82,7 +82,7 @@ async function knownKey(
 /** Keys of a `protect` that was killed between storing the key and annotating the guest. */
 async function pendingKeys(guest: Guest, disk: DiskMapping, { keyring }: Pick<FactSources, "keyring">) {
   const query = { guestId: guest.id, volume: volumeName(disk.volume), state: "pending" } as const;
-  const found = await Promise.all(keyring.all().map((keystore) => keystore.find(query)));
+  const found = await Promise.all((await keyring.all()).map((keystore) => keystore.find(query)));
   return found
     .flat()
     .filter((record) => record.disk === disk.dev)

@@ -119,8 +119,12 @@ async function lookUp(uuid: KeyUuid, { keyring }: FactSources) {
   const located = await keyring.locate(uuid);
   switch (located.kind) {
     case "found": {
-      const fact: KeyFact = { kind: "found", keystore: located.keystore.name, record: located.key.record };
-      return { fact, key: located.key };
+      const { keystore, key, cached } = located;
+      const fact: KeyFact = {
+        ...{ kind: "found", keystore: keystore.name, record: key.record },
+        ...(cached && { cached }),
+      };
+      return { fact, key };
     }
     case "unknown":
     case "unavailable":

@@ -57,7 +57,7 @@ export class StepPerformer implements Performer {
   }
 
   async #storeKey({ keystore: name, record }: StepOf<"store-key">): Promise<Undo | undefined> {
-    const keystore = this.#resources.keyring.get(name);
+    const keystore = await this.#resources.keyring.get(name);
     const uuid = keyUuidOf(record);
     await keystore.store({ record, passphrase: this.#session.create(uuid) });
     if (!canDelete(keystore)) return undefined;
@@ -81,7 +81,8 @@ export class StepPerformer implements Performer {
   }
 
   async #activateKey({ keystore, record }: StepOf<"activate-key">): Promise<undefined> {
-    await this.#resources.keyring.get(keystore).update({ ...record, state: "active" });
+    const { keyring } = this.#resources;
+    await (await keyring.get(keystore)).update({ ...record, state: "active" });
   }
 
   async #annotate({ blocks }: StepOf<"annotate">): Promise<Undo> {

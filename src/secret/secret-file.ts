@@ -1,5 +1,6 @@
-import { closeSync, constants, ftruncateSync, openSync, statfsSync, writeSync } from "node:fs";
+import { closeSync, constants, ftruncateSync, openSync, writeSync } from "node:fs";
 import { errnoOf, LuksmithError } from "../error/luksmith-error.js";
+import { isInMemory } from "../fs/memory-file-system.js";
 import type { Secret } from "./secret.js";
 
 /**
@@ -8,8 +9,6 @@ import type { Secret } from "./secret.js";
  */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY | constants.O_EXCL;
 const MEMORY_DIRECTORIES = ["/run", "/dev/shm"];
-/** statfs(2) f_type of tmpfs and ramfs. */
-const MEMORY_FILE_SYSTEMS = new Set([0x01021994, 0x858458f6]);
 
 /** An unnamed file in memory, open for reading and writing. The kernel may swap a tmpfs out: encrypt the swap too. */
 export interface MemoryFile extends Disposable {
@@ -20,7 +19,7 @@ export interface MemoryFile extends Disposable {
 export function openMemoryFile(size = 0): MemoryFile {
   for (const directory of MEMORY_DIRECTORIES) {
     try {
-      if (!MEMORY_FILE_SYSTEMS.has(statfsSync(directory).type)) continue;
+      if (!isInMemory(directory)) continue;
       const fd = openSync(directory, O_TMPFILE | constants.O_RDWR, 0o600);
       ftruncateSync(fd, size);
       return { fd, [Symbol.dispose]: () => closeSync(fd) };

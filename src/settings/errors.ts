@@ -1,5 +1,8 @@
 import type { ErrorObject } from "ajv";
 import { LuksmithError } from "../error/luksmith-error.js";
+import type { BarbicanKeystoreSettings } from "../generated/keystore-barbican.js";
+import type { FileKeystoreSettings } from "../generated/keystore-file.js";
+import type { VaultKeystoreSettings } from "../generated/keystore-vault.js";
 import { KEYSTORE_TYPES } from "../keystore/index.js";
 
 /** One thing that is wrong in the settings. */
@@ -31,13 +34,31 @@ export function problemsOf(error: ErrorObject): Problem[] {
     case "additionalProperties":
       return [{ path: member(path, String(params["additionalProperty"])), sentence: "is not a setting" }];
     case "discriminator":
-      // a keystore without a type is reported as `required` already
+      // an object without its tag is reported as `required` already
       if (params["tagValue"] === undefined) return [];
-      return [{ path: member(path, "type"), sentence: `must be one of ${KEYSTORE_TYPES.join(", ")}` }];
+      return [{ path: member(path, String(params["tag"])), sentence: choiceOf(path) }];
     default:
       return [{ path, sentence: sentenceOf(error.keyword, params) ?? error.message ?? error.keyword }];
   }
 }
+
+/** What the tag of the object at `path` may be. */
+function choiceOf(path: string): string {
+  const object = path.split(".").at(-1) ?? "";
+  const choices = CHOICES[object.replace(/\[.*$/, "")] ?? [];
+  return `must be one of ${choices.join(", ")}`;
+}
+
+const CHOICES: Readonly<Record<string, readonly string[]>> = {
+  keystores: KEYSTORE_TYPES,
+  keystone: ["password", "application-credential", "token"] satisfies KeystoneMethod[],
+  auth: ["approle", "token"] satisfies VaultMethod[],
+  protector: ["file", "systemd-creds", "tpm2", "tang", "pkcs11"] satisfies ProtectorType[],
+};
+
+type KeystoneMethod = NonNullable<BarbicanKeystoreSettings["keystone"]>["method"];
+type ProtectorType = NonNullable<FileKeystoreSettings["protector"]>["type"];
+type VaultMethod = VaultKeystoreSettings["auth"]["method"];
 
 /** `/profiles/0/name` as `profiles[0].name` */
 function pathOf(pointer: string): string {
@@ -68,6 +89,9 @@ function sentenceOf(keyword: string, params: Readonly<Record<string, unknown>>):
       return PATTERNS[String(params["pattern"])];
     case "minLength":
       return "must not be empty";
+    case "minimum":
+    case "maximum":
+      return `must be ${String(params["comparison"])} ${String(params["limit"])}`;
     case "minItems":
       return "must have at least one entry";
     default:
@@ -87,6 +111,18 @@ const TYPES: Readonly<Record<string, string>> = {
 export const PATTERNS: Readonly<Record<string, string>> = {
   "^/": "must be an absolute path",
   "^[a-z+]+://": "must be a URI such as qemu:///system",
+  "^https?://[^\\s?#@]+$": "must be an address such as https://vault.example:8200, without user, ? and #",
+  '^https?://[^\\s?#@"\\\\]+$': "must be an address such as http://tang.example, without user, ? and #",
+  "^/[^\\0]+\\.so(\\.[0-9.]+)?$": "must be the absolute path of a shared library, such as /usr/lib/hsm.so",
+  "^[!-~]([ -~]{0,30}[!-~])?$": "must be a label of at most 32 ASCII characters, without spaces at its ends",
+  "^[!-~]([ -~]{0,62}[!-~])?$": "must be a label of at most 64 ASCII characters, without spaces at its ends",
+  "^[A-Za-z0-9/][^\\s]*$": "must be a TPM device, such as /dev/tpmrm0",
+  "^[A-Za-z0-9][^\\s]*$": "must be a TCTI of tpm2-tools, such as device:/dev/tpmrm0",
+  "^(1?[0-9]|2[0-3])(,(1?[0-9]|2[0-3]))*$": "must be PCR numbers from 0 to 23, separated by commas",
+  "^[A-Za-z0-9_-]{27}([A-Za-z0-9_-]{16})?$": "must be the thumbprint of a key that tang-show-keys prints",
+  "^[A-Za-z0-9_.-]{1,64}$": "must be an id: at most 64 letters, digits, dots, dashes and underscores",
+  "^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$":
+    "must be a path of letters, digits, dots, dashes and underscores, without / at its ends, and each part begins with a letter, digit or underscore",
   "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$":
     "must be a name: at most 64 letters, digits, dots, dashes and underscores, the first a letter or digit",
 };

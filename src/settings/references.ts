@@ -8,7 +8,8 @@ interface Entry {
 }
 
 /**
- * What a schema cannot say: names that are used twice or that nothing has, and key sizes that a cipher does not take.
+ * What a schema cannot say: names that are used twice or that nothing has, key sizes that a cipher does not take, and
+ * settings that are needed where another one is missing.
  * Takes settings that the schema refuses as well, so that an administrator sees all that is wrong at once.
  */
 export function referenceProblems(settings: unknown): Problem[] {
@@ -20,6 +21,7 @@ export function referenceProblems(settings: unknown): Problem[] {
     ...profiles.flatMap((profile) => unknownName(profile, "keystore", keystores)),
     ...rules.flatMap((rule) => unknownName(rule, "profile", profiles)),
     ...profiles.flatMap(wrongKeySize),
+    ...keystores.flatMap(unknownBarbican),
     ...missingDefault(profiles),
   ];
 }
@@ -55,6 +57,14 @@ function unknownName({ path, values }: Entry, field: string, known: readonly Ent
 function wrongKeySize({ path, values: { cipher, keySize } }: Entry): Problem[] {
   if (typeof cipher !== "string" || !cipher.startsWith("aes-cbc-") || keySize !== 512) return [];
   return [{ path: `${path}.keySize`, sentence: `must be 256 for the cipher ${cipher}` }];
+}
+
+/** Keystone tells where Barbican is and which project is meant; without it the settings must. */
+function unknownBarbican({ path, values }: Entry): Problem[] {
+  if (values["type"] !== "barbican" || values["keystone"] !== undefined) return [];
+  return ["url", "projectId"]
+    .filter((field) => values[field] === undefined)
+    .map((field) => ({ path: `${path}.${field}`, sentence: "is needed where there is no keystone" }));
 }
 
 function missingDefault(profiles: readonly Entry[]): Problem[] {

@@ -10,7 +10,7 @@ import { measureInUml, measureOnHost } from "./measure.js";
 import { installPlugin } from "./plugin.js";
 import { renderFindings, verdict } from "./report.js";
 import type { Findings } from "./row.js";
-import { type Machine, parseRequest, type Section, SECTIONS, sectionsOn } from "./section.js";
+import { parseRequest, type Section, SECTIONS, sectionsOn } from "./section.js";
 
 const request = parseRequest(process.argv.slice(2));
 switch (request.kind) {
@@ -31,7 +31,11 @@ switch (request.kind) {
 
 /** @throws if a Debian package cannot be installed, or if anything that it timed did not work */
 async function bench(sections: readonly Section[]): Promise<Findings> {
-  const groups = [groupFor("host", sections, "libvirt"), groupFor("uml", sections, "faults")].flat();
+  const groups = [
+    ...groupsFor(sectionsOn("host", sections), "libvirt"),
+    ...groupsFor(sectionsOn("uml", sections), "faults"),
+    ...groupsFor(sections.includes("keystores") ? ["keystores"] : [], "barbican", "kmip", "protectors"),
+  ];
   const { failed } = await installPackages(groups);
   if (failed > 0) throw new Error("a Debian package that the bench needs is missing");
   const parts = [...(await benchOnHost(sectionsOn("host", sections)))];
@@ -41,10 +45,9 @@ async function bench(sections: readonly Section[]): Promise<Findings> {
   return { rows: parts.flatMap(({ rows }) => rows), memory: parts.flatMap(({ memory }) => memory) };
 }
 
-/** What is measured on a machine uses the packages of the tests on it. */
-function groupFor(machine: Machine, sections: readonly Section[], name: string): Group[] {
-  const group = findGroup(name);
-  return sectionsOn(machine, sections).length > 0 && group !== undefined ? [group] : [];
+/** What is measured uses the packages of tests, if anything is. */
+function groupsFor(sections: readonly Section[], ...names: readonly string[]): Group[] {
+  return sections.length === 0 ? [] : names.flatMap((name) => findGroup(name) ?? []);
 }
 
 async function benchOnHost(sections: readonly Section[]): Promise<Findings[]> {

@@ -5,6 +5,7 @@ import { benchDiskIo } from "./disk-io.js";
 import { benchDmCrypt } from "./dm-crypt.js";
 import { benchHeaderWrites } from "./header-writes.js";
 import { benchHooks } from "./hooks.js";
+import { benchKeystores } from "./keystores.js";
 import { benchManyDisks } from "./many-disks.js";
 import { benchNewDisks } from "./new-disks.js";
 import type { Findings } from "./row.js";
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<Section, (stock: Stock) => Promise<Findings>>> = 
   commands: benchCommands,
   "disk-io": benchDiskIo,
   tuning: benchTuning,
+  keystores: benchKeystores,
   "dm-crypt": benchDmCrypt,
 };
 

@@ -8,6 +8,7 @@ const MACHINES = {
   commands: "host",
   "disk-io": "host",
   tuning: "host",
+  keystores: "host",
   "dm-crypt": "uml",
 } as const;
 

@@ -37,7 +37,10 @@ describe("completion for bash", () => {
       ["luksmith", "settings", "set", "--"],
       ["--digest", "--dry-run"],
     ],
-    [["luksmith", "keys", ""], ["list"]],
+    [
+      ["luksmith", "keys", ""],
+      ["delete", "export", "import", "list", "migrate", "show"],
+    ],
     [["luksmith", "protect", "status", "--n"], ["--now"]],
     [
       ["luksmith", "plan", ""],

@@ -30,6 +30,7 @@ describe("the command line", () => {
     "settings get",
     "settings test",
     "keys list",
+    "keys show",
     "capabilities",
     "doctor",
     "version",
@@ -38,13 +39,20 @@ describe("the command line", () => {
     expect(longOptions(command)).toContain("--json");
   });
 
-  it.each(["install", "uninstall", "protect", "allocate", "grow", "settings set"])(
-    "%s, which changes something, has --dry-run",
-    (path) => {
-      const [, command] = ALL.find(([name]) => name === `luksmith ${path}`)!;
-      expect(longOptions(command)).toContain("--dry-run");
-    },
-  );
+  it.each([
+    "install",
+    "uninstall",
+    "protect",
+    "allocate",
+    "grow",
+    "settings set",
+    "keys migrate",
+    "keys import",
+    "keys delete",
+  ])("%s, which changes something, has --dry-run", (path) => {
+    const [, command] = ALL.find(([name]) => name === `luksmith ${path}`)!;
+    expect(longOptions(command)).toContain("--dry-run");
+  });
 
   it("tells the exit codes in its help", () => {
     let help = "";

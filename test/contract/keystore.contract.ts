@@ -69,6 +69,20 @@ export function keystoreContract(name: string, make: () => Promise<KeystoreFixtu
       expect(await passphraseIn(keystore, record)).toEqual(Buffer.from("passphrase"));
     });
 
+    it("keeps the name of the profile, which older records do not have", async () => {
+      const [older, record] = [sampleRecord(), sampleRecord({ profile: "finance" })];
+      for (const one of [older, record]) await storeText(keystore, one, "passphrase");
+      const read = async (one: typeof record) => {
+        const key = await fixture.another().fetch(keyUuidOf(one));
+        key?.passphrase.dispose();
+        return key?.record;
+      };
+      expect(await read(record)).toEqual(record);
+      expect(await read(older)).toEqual(older);
+      await keystore.update({ ...record, state: "active" });
+      expect(await read(record)).toEqual({ ...record, state: "active" });
+    });
+
     it("refuses a UUID that is taken, and keeps the first key", async () => {
       const record = sampleRecord();
       await storeText(keystore, record, "first");

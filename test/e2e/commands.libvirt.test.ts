@@ -123,7 +123,7 @@ describe("reading commands", () => {
           (type) => expect.objectContaining({ type, formats: ["luks"], missing: [] }) as unknown,
         ),
       ) as unknown,
-      keystores: ["file"],
+      keystores: ["file", "barbican", "kmip", "vault"],
     });
     expect(text).toContain("COMPUTE_EPHEMERAL_ENCRYPTION_LUKS");
     expect(text).toMatch(/^raw +luks +yes +yes$/m);

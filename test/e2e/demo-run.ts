@@ -135,7 +135,7 @@ async function passphraseOf(host: LibvirtHost, uuid: KeyUuid | undefined): Promi
     "demo",
   );
   if (uuid === undefined) throw new Error("the guest's definition has no encryption block");
-  const located = await createKeyring(settings).locate(uuid);
+  const located = await createKeyring(settings, { runner }).locate(uuid);
   if (located.kind !== "found") throw new Error(`no key ${uuid} in the keystore`);
   return located.key.passphrase;
 }

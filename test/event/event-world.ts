@@ -11,6 +11,7 @@ import { PreMigrateHandler } from "../../src/event/pre-migrate.js";
 import { PreStartHandler } from "../../src/event/pre-start.js";
 import { guestFromDomainXml } from "../../src/guest-config/domain-guest.js";
 import type { Guest, LifecycleEvent } from "../../src/host/host-adapter.js";
+import type { KeyCache } from "../../src/keystore/cache/key-cache.js";
 import { FileKeystore } from "../../src/keystore/file/file-keystore.js";
 import { Keyring } from "../../src/keystore/keyring.js";
 import { type KeyUuid, newKeyUuid, parseKeyUuid } from "../../src/keystore/key-uuid.js";
@@ -56,8 +57,13 @@ export class EventWorld {
   /**
    * @param keystore what the events see, where it is not the real one itself
    * @param unformatted types of storage that the settings let nobody format
+   * @param cache of the keystore's keys
    */
-  constructor(keystore?: (real: FileKeystore) => Keystore, unformatted: readonly string[] = []) {
+  constructor(
+    keystore?: (real: FileKeystore) => Keystore,
+    unformatted: readonly string[] = [],
+    cache?: KeyCache,
+  ) {
     const lockDirectory = join(this.directory, "lock");
     const raw = new RawBackend(
       this.runner,
@@ -71,7 +77,10 @@ export class EventWorld {
       .value(t.HOST, this.host)
       .value(
         t.KEYRING,
-        new Keyring([{ name: "local", make: () => keystore?.(this.keystore) ?? this.keystore }]),
+        new Keyring(
+          [{ name: "local", make: () => Promise.resolve(keystore?.(this.keystore) ?? this.keystore) }],
+          cache && (() => Promise.resolve(cache)),
+        ),
       )
       .value(t.STORAGE, new StorageRegistry([raw], new Set(unformatted)))
       .value(t.PROVIDER, new NativeLuks())

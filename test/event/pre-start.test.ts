@@ -40,6 +40,26 @@ describe("a start", () => {
     expect(world.runner.lines).toEqual([]);
   });
 
+  it("waits for copies of its keys when the host has them, for some seconds at most", async () => {
+    const seen: unknown[] = [];
+    const nothing = () => Promise.resolve(undefined);
+    const settled = async (limit?: number) => {
+      seen.push([world.host.passphrases.size, limit]);
+      return nothing();
+    };
+    const gaveOut = () => Promise.resolve();
+    const world = new EventWorld(undefined, [], { gaveOut, refused: gaveOut, lookUp: nothing, settled });
+    const disks = world.disks("vda", "vdb");
+    const guest = world.guest(disks);
+    await world.storePending(guest, disks);
+    await world.handle(start(guest));
+    await world.handle({ event: "pre-start", cause: "reconnect", guest });
+    expect(seen).toEqual([
+      [2, 3000],
+      [2, 3000],
+    ]);
+  });
+
   it("is planned without a change", async () => {
     const { world, disks, guest } = await protectedGuest();
     const before = hashes(disks);

@@ -31,15 +31,38 @@ export async function bundle(source: string, directory: string): Promise<string>
   return file;
 }
 
-/** Runs a driver under strace. `fault`: what happens to one of its calls, in strace's words. */
+/**
+ * Runs a driver under strace. `fault`: what happens to one of its calls, in strace's words; where the driver starts
+ * programs, these stay out of it if `follow` says so.
+ */
 export async function trace(
   argv: readonly string[],
-  { watched, log, fault }: { watched: string; log: string; fault?: Call & { readonly effect: string } },
+  {
+    watched,
+    log,
+    fault,
+    follow = "everything",
+  }: {
+    watched: string;
+    log: string;
+    fault?: Call & { readonly effect: string };
+    follow?: "everything" | "main thread";
+  },
 ): Promise<Outcome> {
   const driver = spawn(process.execPath, argv, { env: {}, stdio: ["pipe", "pipe", "inherit"] });
   await once(driver.stdout, "readable");
   const inject = fault === undefined ? [] : ["-e", `inject=${fault.name}:${fault.effect}:when=${fault.n}`];
-  const options = ["-f", "-y", "-o", log, "-e", `trace=${CALLS.join(",")}`, "-e", "signal=none", ...inject];
+  const options = [
+    ...(follow === "everything" ? ["-f"] : []),
+    "-y",
+    "-o",
+    log,
+    "-e",
+    `trace=${CALLS.join(",")}`,
+    "-e",
+    "signal=none",
+    ...inject,
+  ];
   const strace = spawn("strace", [...options, "-p", String(driver.pid)], {
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -59,8 +82,9 @@ export async function trace(
 function callsIn(log: string, watched: string): Call[] {
   const counts = new Map<string, number>();
   return log.split("\n").flatMap((line) => {
-    const [, thread, name] = /^([0-9]+) +(\w+)\(/.exec(line) ?? [];
-    if (thread === undefined || name === undefined) return [];
+    // no process id where one thread alone is followed
+    const [, thread = "", name] = /^(?:([0-9]+) +)?(\w+)\(/.exec(line) ?? [];
+    if (name === undefined) return [];
     const n = (counts.get(`${thread} ${name}`) ?? 0) + 1;
     counts.set(`${thread} ${name}`, n);
     return line.includes(watched) ? [{ name, n }] : [];

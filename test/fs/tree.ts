@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 
 /** A directory for the test that is running, removed afterwards. */
-export function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "luksmith-test-"));
+export function temporaryDirectory(below = tmpdir()): string {
+  const directory = mkdtempSync(join(below, "luksmith-test-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }

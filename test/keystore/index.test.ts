@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { createKeyring, KEYSTORE_TYPES, type KeystoreSettings } from "../../src/keystore/index.js";
+import { ExecaCommandRunner } from "../../src/exec/command-runner.js";
 import manifest from "../../plugin.json" with { type: "json" };
 import schema from "../../schemas/settings.schema.json" with { type: "json" };
 import { temporaryDirectory } from "../fs/tree.js";
 import { sampleRecord, storeText } from "./sample-key.js";
+
+const RESOURCES = { runner: new ExecaCommandRunner() };
 
 describe("keystore types", () => {
   it("are those of the settings' schema and of the manifest", () => {
@@ -17,20 +20,21 @@ describe("keystore types", () => {
       name,
       type: "file",
       directory: temporaryDirectory(),
+      protector: { type: "file" },
     }));
-    const keyring = createKeyring({ keystores });
+    const keyring = createKeyring({ keystores }, RESOURCES);
     const record = sampleRecord();
-    await storeText(keyring.get("b"), record, "passphrase");
-    expect(await keyring.get("a").find({})).toEqual([]);
-    expect(await keyring.get("b").find({})).toEqual([record]);
-    expect(keyring.all().map(({ name, type }) => `${name} ${type}`)).toEqual(["a file", "b file"]);
+    await storeText(await keyring.get("b"), record, "passphrase");
+    expect(await (await keyring.get("a")).find({})).toEqual([]);
+    expect(await (await keyring.get("b")).find({})).toEqual([record]);
+    expect((await keyring.all()).map(({ name, type }) => `${name} ${type}`)).toEqual(["a file", "b file"]);
   });
 
-  it.each(["vault", "constructor", "__proto__"])(
+  it.each(["toy", "constructor", "__proto__"])(
     "named %s are unknown, and the known ones are named",
-    (type) => {
+    async (type) => {
       const settings = JSON.parse(`{"name":"x","type":"${type}","directory":"/"}`) as KeystoreSettings;
-      expect(() => createKeyring({ keystores: [settings] }).get("x")).toThrow(
+      await expect(createKeyring({ keystores: [settings] }, RESOURCES).get("x")).rejects.toEqual(
         expect.objectContaining({
           code: "KEYSTORE_UNKNOWN",
           hint: expect.stringContaining("file") as string,

@@ -24,7 +24,7 @@ function keyringOf(...names: string[]) {
           if (name.startsWith("down")) throw unavailable(name);
           return FileKeystore.prototype.fetch.call(keystore, uuid);
         };
-        return Object.assign(keystore, { fetch });
+        return Promise.resolve(Object.assign(keystore, { fetch }));
       },
     })),
   );
@@ -36,42 +36,75 @@ function unavailable(name: string): LuksmithError {
 }
 
 describe("keyring", () => {
-  it("makes a keystore when it is first needed, once", () => {
+  it("makes a keystore when it is first needed, once", async () => {
     const { keyring, made } = keyringOf("a", "b", "broken");
     expect(made).toEqual([]);
-    expect(keyring.get("b").name).toBe("b");
-    expect(keyring.get("b")).toBe(keyring.get("b"));
+    expect((await keyring.get("b")).name).toBe("b");
+    expect(await keyring.get("b")).toBe(await keyring.get("b"));
     expect(made).toEqual(["b"]);
   });
 
-  it("has all keystores in the order of the settings", () => {
+  it("has all keystores in the order of the settings", async () => {
     const { keyring, made } = keyringOf("b", "a");
-    expect(keyring.all().map(({ name }) => name)).toEqual(["b", "a"]);
-    expect(keyring.all()[1]).toBe(keyring.get("a"));
+    expect((await keyring.all()).map(({ name }) => name)).toEqual(["b", "a"]);
+    expect((await keyring.all())[1]).toBe(await keyring.get("a"));
     expect(made).toEqual(["b", "a"]);
   });
 
-  it("names the known keystores when it is asked for another", () => {
+  it("names the known keystores when it is asked for another", async () => {
     const { keyring } = keyringOf("a", "b");
-    expect(() => keyring.get("c")).toThrow(
+    await expect(keyring.get("c")).rejects.toEqual(
       expect.objectContaining({ code: "KEYSTORE_UNKNOWN", hint: expect.stringContaining("a, b") as string }),
     );
   });
 
-  it("locates a key, and asks no further keystore", async () => {
+  it("locates a key, and asks no further keystore than the first if that has it", async () => {
     const { keyring, asked } = keyringOf("a", "b", "down");
     const record = sampleRecord();
-    await storeText(keyring.get("b"), record, "passphrase");
+    await storeText(await keyring.get("a"), record, "passphrase");
+    const location = await keyring.locate(keyUuidOf(record));
+    expect(location).toMatchObject({ kind: "found", keystore: { name: "a" }, key: { record } });
+    expect(asked).toEqual(["a"]);
+  });
+
+  it("asks all others at once: one that hangs holds nobody up twice", async () => {
+    const { keyring, asked } = keyringOf("a", "b", "c");
+    const record = sampleRecord();
+    for (const name of ["b", "c"]) await storeText(await keyring.get(name), record, `of ${name}`);
     const location = await keyring.locate(keyUuidOf(record));
     expect(location).toMatchObject({ kind: "found", keystore: { name: "b" }, key: { record } });
-    expect(asked).toEqual(["a", "b"]);
+    expect(asked).toEqual(["a", "b", "c"]);
+  });
+
+  it("finds a key that moves from one keystore to another meanwhile, in whichever order they are asked", async () => {
+    const record = sampleRecord();
+    const make = (name: string) => new FileKeystore({ name, type: "file", directory: temporaryDirectory() });
+    const [to, from] = [make("to"), make("from")];
+    await storeText(from, record, "moves");
+    const asked = { to: 0 };
+    const moved: Keystore["fetch"] = async (uuid) => {
+      const key = await FileKeystore.prototype.fetch.call(to, uuid);
+      if (asked.to++ > 0) return key;
+      await storeText(to, record, "moves");
+      await from.delete(uuid);
+      return key;
+    };
+    const keyring = new Keyring([
+      { name: "to", make: () => Promise.resolve(Object.assign(to, { fetch: moved })) },
+      { name: "from", make: () => Promise.resolve(from) },
+    ]);
+    expect(await keyring.locate(keyUuidOf(record))).toMatchObject({
+      kind: "found",
+      keystore: { name: "to" },
+      key: { record },
+    });
   });
 
   it("asks the preferred keystore first, whose key holds", async () => {
     const { keyring, asked } = keyringOf("a", "b");
     const record = sampleRecord();
-    await storeText(keyring.get("a"), record, "of a");
-    await storeText(keyring.get("b"), record, "of b");
+    await storeText(await keyring.get("a"), record, "of a");
+    await storeText(await keyring.get("b"), record, "of b");
     const location = await keyring.locate(keyUuidOf(record), "b");
     expect(location).toMatchObject({ kind: "found", keystore: { name: "b" } });
     expect(asked).toEqual(["b"]);
@@ -80,7 +113,7 @@ describe("keyring", () => {
   it("finds a key behind a keystore that is down", async () => {
     const { keyring } = keyringOf("down", "broken", "b");
     const record = sampleRecord();
-    await storeText(keyring.get("b"), record, "passphrase");
+    await storeText(await keyring.get("b"), record, "passphrase");
     expect(await keyring.locate(keyUuidOf(record))).toMatchObject({ kind: "found", keystore: { name: "b" } });
   });
 

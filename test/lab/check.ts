@@ -1,7 +1,7 @@
 import { close } from "./close.js";
 import { installPackages } from "./debian.js";
 import { checkDemo } from "./demo-report.js";
-import { batchesOf, type Group, GROUPS, UNIT } from "./groups.js";
+import { type Group, GROUPS, UNIT } from "./groups.js";
 import { runStage } from "./stage.js";
 import { PASSED, type Tally } from "./tally.js";
 import { runTests } from "./vitest.js";
@@ -21,18 +21,24 @@ async function check(): Promise<Tally[]> {
   const packages = await installPackages([UNIT, ...GROUPS]);
   tallies.push(packages);
   if (packages.failed > 0) return tallies;
-  // User-Mode Linux has one processor: beside it, the groups of this machine follow each other
-  const batches = batchesOf([UNIT, ...GROUPS]);
-  const there = batches.filter(([group]) => group?.machine === "uml");
-  const here = batches.filter((batch) => !there.includes(batch));
-  tallies.push(...(await Promise.all([runBatches(there), runBatches(here)])).flat());
+  tallies.push(...(await inLanes([UNIT, ...GROUPS])));
   const demo = ["npm", "run", "--silent", "demo", "--", "--json"] as const;
   tallies.push(await runStage({ title: "demo", command: demo, count: checkDemo }));
   return tallies;
 }
 
-async function runBatches(batches: readonly (readonly Group[])[]): Promise<Tally[]> {
-  const tallies: Tally[] = [];
-  for (const batch of batches) tallies.push(await runTests(batch));
-  return tallies;
+/**
+ * All groups, two at a time: most of them wait for a daemon now and then, and User-Mode Linux has one processor. Those
+ * in it take longest and start first.
+ */
+async function inLanes(groups: readonly Group[]): Promise<Tally[]> {
+  const waiting = [...groups].sort((a, b) => Number(b.machine === "uml") - Number(a.machine === "uml"));
+  const lane = async () => {
+    const tallies: Tally[] = [];
+    for (let group = waiting.shift(); group !== undefined; group = waiting.shift()) {
+      tallies.push(await runTests(group));
+    }
+    return tallies;
+  };
+  return (await Promise.all([lane(), lane()])).flat();
 }

@@ -20,11 +20,13 @@ export const UNIT: Group = {
   description: "everything that needs no service",
   packages: [
     ...UML,
+    "age",
     "cryptsetup-bin",
     "dmsetup",
     "e2fsprogs",
     "libvirt-clients",
     "libxml2-utils",
+    "openssl",
     "qemu-system-x86",
     "qemu-utils",
     "strace",
@@ -45,40 +47,72 @@ const DEVICES = [
   "thin-provisioning-tools",
 ] as const;
 
+/** A private libvirtd and its guests. */
+const LIBVIRT = [
+  "cryptsetup-bin",
+  "libvirt-clients",
+  "libvirt-daemon",
+  "libvirt-daemon-driver-qemu",
+  { name: "libvirt-daemon-driver-secret", since: 13 },
+  "qemu-system-x86",
+  "qemu-utils",
+] as const;
+
 /** Tests that need a real service, by group. A new group is one row here; vitest, check and lab read it. */
 export const GROUPS: readonly Group[] = [
   {
     name: "libvirt",
     description: "a private libvirtd and QEMU guests: hooks fired by the host manager, secrets, faults",
-    packages: [
-      "binutils",
-      "cryptsetup-bin",
-      "e2fsprogs",
-      "libvirt-clients",
-      "libvirt-daemon",
-      "libvirt-daemon-driver-qemu",
-      { name: "libvirt-daemon-driver-secret", since: 13 },
-      "libxml2-utils",
-      "qemu-system-x86",
-      "qemu-utils",
-      "strace",
-    ],
+    packages: [...LIBVIRT, "age", "binutils", "e2fsprogs", "jq", "libxml2-utils", "strace"],
   },
   {
     name: "ceph",
     description: "a Ceph cluster of one monitor and one OSD in memory, alone and under a private libvirtd",
+    packages: ["ceph-common", "ceph-mon", "ceph-osd", ...LIBVIRT, "qemu-block-extra"],
+  },
+  {
+    name: "barbican",
+    description: "OpenStack Barbican without Keystone, over HTTP and TLS, alone and under a private libvirtd",
+    packages: [...LIBVIRT, "openssl", "python3-barbican", "sqlite3", "uwsgi-core", "uwsgi-plugin-python3"],
+  },
+  {
+    name: "keystone",
+    description:
+      "OpenStack Barbican with Keystone: tokens, roles, application credentials, the service catalog",
     packages: [
-      "ceph-common",
-      "ceph-mon",
-      "ceph-osd",
-      "cryptsetup-bin",
-      "libvirt-clients",
-      "libvirt-daemon",
-      "libvirt-daemon-driver-qemu",
-      { name: "libvirt-daemon-driver-secret", since: 13 },
-      "qemu-block-extra",
-      "qemu-system-x86",
-      "qemu-utils",
+      ...LIBVIRT,
+      "openssl",
+      "python3-barbican",
+      "python3-keystone",
+      "sqlite3",
+      "uwsgi-core",
+      "uwsgi-plugin-python3",
+    ],
+  },
+  {
+    name: "kmip",
+    description: "PyKMIP's server and client, with certificates on both sides",
+    packages: ["openssl", "python3-pykmip"],
+  },
+  {
+    name: "vault",
+    description: "a fake of Vault's KV engine, and a real server where VAULT_ADDR names one",
+    packages: ["openssl"],
+  },
+  {
+    name: "protectors",
+    description: "what keeps a local master key: swtpm, Tang and clevis, SoftHSM2, systemd-creds",
+    packages: [
+      "clevis",
+      "curl",
+      "opensc",
+      "socat",
+      "softhsm2",
+      "swtpm",
+      "swtpm-tools",
+      "systemd",
+      "tang",
+      "tpm2-tools",
     ],
   },
   {
@@ -103,11 +137,4 @@ export function findGroup(name: string | undefined): Group | undefined {
 /** The group to which a test file belongs by its name. */
 export function groupOf(path: string): string {
   return /\.([^./]+)\.test\.ts$/.exec(path)?.[1] ?? UNIT.name;
-}
-
-/** `groups` in their order, those of User-Mode Linux together: it is booted once. */
-export function batchesOf(groups: readonly Group[]): Group[][] {
-  const there = groups.filter(({ machine }) => machine === "uml");
-  const here = groups.filter(({ machine }) => machine === undefined).map((group) => [group]);
-  return there.length === 0 ? here : [...here, there];
 }

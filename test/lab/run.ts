@@ -28,7 +28,7 @@ async function run(name: string | undefined, filters: readonly string[]): Promis
     refuse(name);
   } else {
     const packages = await installPackages([group]);
-    close(packages.failed > 0 ? [packages] : [packages, await runTests([group], filters)]);
+    close(packages.failed > 0 ? [packages] : [packages, await runTests(group, filters)]);
   }
 }
 

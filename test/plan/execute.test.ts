@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import { execute, type Performer } from "../../src/plan/execute.js";
@@ -40,6 +41,25 @@ describe("execute", () => {
     const run = execute({ stages: [[step(1)], [step(2)], [step(3)], [step(4)]] }, p, new RecordingLogger());
     await expect(run).rejects.toMatchObject({ code: "TOOL_FAILED", message: "third failed" });
     expect(p.journal).toEqual(["did vd1", "did vd2", "undid vd2", "undid vd1"]);
+  });
+
+  it("undoes the steps of a stage at once, for one may wait long", async () => {
+    const journal: string[] = [];
+    let together = 0;
+    const performer: Performer = {
+      perform: (done) =>
+        done.kind === "format"
+          ? Promise.reject(new LuksmithError("TOOL_FAILED", { what: "no" }))
+          : Promise.resolve(async () => {
+              together++;
+              await setTimeout(20);
+              journal.push(`${together} at once`);
+            }),
+    };
+    const failing = { ...step(9), kind: "format" } as unknown as Step;
+    const plan = { stages: [[step(1), step(2), step(3)], [failing]] };
+    await expect(execute(plan, performer, new RecordingLogger())).rejects.toThrow("no");
+    expect(journal).toEqual(["3 at once", "3 at once", "3 at once"]);
   });
 
   it("awaits the steps beside a failed one and undoes them too", async () => {

@@ -7,14 +7,14 @@ import { domainXml } from "../fixtures/domains/domains.js";
 import { refusalOf } from "../guest-config/refusal.js";
 import { guestWith, luksmith, nova } from "./guest.js";
 
-const DEFAULT: EffectiveProfile = {
-  name: "default",
+const SPEC = {
   format: "luks",
   cipher: "aes-xts-plain64",
   keySize: 512,
   hash: "sha256",
   keystore: "local",
-};
+} as const;
+const DEFAULT: EffectiveProfile = { name: "default", ...SPEC, cache: "off", cacheHours: 24 };
 const STRONG: EffectiveProfile = { ...DEFAULT, name: "strong", hash: "sha512", keystore: "vault" };
 
 /** A rule as it stands in the settings. */
@@ -31,10 +31,10 @@ describe("nobody outvotes another", () => {
   });
 
   it("encrypts every disk, with the default profile, where the flavor asks", () => {
-    const { name: profile, ...spec } = DEFAULT;
+    const profile = "default";
     expect([...resolve(guestWith(nova(YES)))]).toEqual([
-      ["vda", { disk: "vda", ...spec, profile, askedBy: [FLAVOR] }],
-      ["vdb", { disk: "vdb", ...spec, profile, askedBy: [FLAVOR] }],
+      ["vda", { disk: "vda", ...SPEC, profile, askedBy: [FLAVOR] }],
+      ["vdb", { disk: "vdb", ...SPEC, profile, askedBy: [FLAVOR] }],
     ]);
   });
 

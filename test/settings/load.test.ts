@@ -10,7 +10,9 @@ import { temporaryDirectory } from "../fs/tree.js";
 
 const DEFAULTS: EffectiveSettings = {
   version: 1,
-  keystores: [{ name: "local", type: "file", directory: "/var/lib/luksmith/keystore" }],
+  keystores: [
+    { name: "local", type: "file", directory: "/var/lib/luksmith/keystore", protector: { type: "file" } },
+  ],
   profiles: [
     {
       name: "default",
@@ -19,6 +21,8 @@ const DEFAULTS: EffectiveSettings = {
       keySize: 512,
       hash: "sha256",
       keystore: "local",
+      cache: "off",
+      cacheHours: 24,
     },
   ],
   rules: [],
@@ -31,6 +35,7 @@ const DEFAULTS: EffectiveSettings = {
     "lvm-thin": { formatting: "new-volumes" },
     block: { formatting: "new-volumes" },
   },
+  cache: { protector: { type: "file" } },
   libvirtUri: "qemu:///system",
   logFile: "/var/log/luksmith/luksmith.log",
   logLevel: "info",
@@ -85,8 +90,8 @@ describe("settings: defaults", () => {
     expect(parseSettings(JSON.stringify(settings), "test")).toEqual({
       ...DEFAULTS,
       keystores: [
-        settings.keystores[0],
-        { name: "plain", type: "file", directory: "/var/lib/luksmith/keystore" },
+        { ...settings.keystores[0], protector: { type: "file" } },
+        { ...DEFAULTS.keystores[0], name: "plain" },
       ],
       profiles: [
         { ...DEFAULTS.profiles[0], keystore: "fast" },
@@ -125,7 +130,7 @@ describe("settings: errors", () => {
     ).toEqual(
       [
         "version: must be 1",
-        "keystores[0].type: must be one of file",
+        "keystores[0].type: must be one of file, barbican, kmip, vault",
         "keystores[1].name: must be a name: at most 64 letters, digits, dots, dashes and underscores, the first a letter or digit",
         "keystores[1].directory: must be an absolute path",
         "keystores[2].name: is missing",
@@ -164,6 +169,14 @@ describe("settings: errors", () => {
       "a key that the cipher does not take",
       { version: 1, profiles: [{ name: "default", cipher: "aes-cbc-essiv:sha256" }] },
       ["profiles[0].keySize: must be 256 for the cipher aes-cbc-essiv:sha256"],
+    ],
+    [
+      "a Barbican that has no Keystone and tells neither its address nor its project",
+      { version: 1, keystores: [{ name: "local", type: "barbican" }] },
+      [
+        "keystores[0].url: is needed where there is no keystone",
+        "keystores[0].projectId: is needed where there is no keystone",
+      ],
     ],
   ])("are told for %s", (_, settings, expected) => {
     const found = complaints(settings);

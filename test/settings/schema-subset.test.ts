@@ -15,6 +15,7 @@ interface Node {
   readonly pattern?: string;
   readonly items?: Node;
   readonly oneOf?: readonly Node[];
+  readonly discriminator?: { readonly propertyName: string };
   readonly properties?: Readonly<Record<string, Node>>;
   readonly required?: readonly string[];
 }
@@ -50,13 +51,16 @@ const KEYWORDS = new Set(
 );
 
 /** Optional fields whose absence means something that no value says. */
-const WITHOUT_DEFAULT = new Set([
-  "profiles[].keystore",
-  "rules[].guest",
-  "rules[].tag",
-  "rules[].storage",
-  "rules[].profile",
-]);
+const WITHOUT_DEFAULT = [
+  /^profiles\[\]\.keystore$/,
+  /^rules\[\]\.(guest|tag|storage|profile)$/,
+  /protector\[systemd-creds\]\.tpm2Device$/,
+  /\.tls\.(caFile|certificateFile|keyFile|serverName)$/,
+  /^keystores\[barbican\]\.(url|projectId|keystone)$/,
+  /^keystores\[barbican\]\.keystone\[[a-z-]+\]\.(region|tls)$/,
+  /^keystores\[kmip\]\.(user|passwordFile)$/,
+  /^keystores\[vault\]\.namespace$/,
+];
 
 function read(file: string): Node {
   const path = readdirSync(SCHEMAS, { recursive: true, encoding: "utf8" }).find((name) =>
@@ -82,15 +86,28 @@ interface Field {
   readonly required: boolean;
 }
 
+/** Every field, also of lists' entries and of each choice: `keystores[vault].auth[token].tokenFile`. */
 function fieldsOf(parent: Node, prefix = ""): Field[] {
   return Object.entries(parent.properties ?? {}).flatMap(([key, property]) => {
     const node = resolve(property);
-    const field = { path: `${prefix}${key}`, node, required: parent.required?.includes(key) ?? false };
-    const item = node.items && resolve(node.items);
-    const branches = (item?.oneOf ?? (item ? [item] : [])).map(resolve);
-    const section = fieldsOf(node, `${prefix}${key}.`);
-    return [field, ...section, ...branches.flatMap((branch) => fieldsOf(branch, `${prefix}${key}[].`))];
+    const path = `${prefix}${key}`;
+    const field = { path, node, required: parent.required?.includes(key) ?? false };
+    return [field, ...fieldsWithin(node.items ? resolve(node.items) : node, path, node.items ? "[]" : "")];
   });
+}
+
+function fieldsWithin(node: Node, path: string, entry: string): Field[] {
+  if (node.oneOf === undefined) return fieldsOf(node, `${path}${entry}.`);
+  return choicesOf(node).flatMap(({ name, branch }) => fieldsOf(branch, `${path}[${name}].`));
+}
+
+/** The branches of a choice, by the constant that tells them apart. */
+function choicesOf(node: Node) {
+  const tag = node.discriminator?.propertyName ?? "";
+  return (node.oneOf ?? []).map(resolve).map((branch) => ({
+    branch,
+    name: String(branch.properties?.[tag]?.const),
+  }));
 }
 
 const fields = fieldsOf(root);
@@ -101,7 +118,8 @@ describe("the settings' schema", () => {
       expect.arrayContaining([
         "version",
         "keystores",
-        "keystores[].directory",
+        "keystores[file].directory",
+        "keystores[vault].auth[token].tokenFile",
         "profiles[].cipher",
         "rules[].encrypt",
         "storage.block.formatting",
@@ -118,13 +136,16 @@ describe("the settings' schema", () => {
     });
 
     it("has a default unless it must be given", () => {
-      expect(required || WITHOUT_DEFAULT.has(path) || node.default !== undefined).toBe(true);
+      expect(
+        required || WITHOUT_DEFAULT.some((known) => known.test(path)) || node.default !== undefined,
+      ).toBe(true);
     });
 
     it("is of a kind that every settings page renders", () => {
       expect(Object.keys(node).filter((keyword) => !KEYWORDS.has(keyword))).toEqual([]);
-      expect(kindOf(node)).toMatch(path.includes("[]") ? /^(scalar|list of texts)$/ : /./);
       expect(kindOf(node)).not.toBe("unknown");
+      // a choice is within one other choice at most
+      if (path.split("[").length > 2) expect(kindOf(node)).not.toBe("choice");
     });
 
     it("has a sentence for its pattern", () => {
@@ -133,13 +154,18 @@ describe("the settings' schema", () => {
     });
   });
 
-  it("tells keystores apart by a constant type, one level deep", () => {
-    const branches = (root.properties!["keystores"]!.items!.oneOf ?? []).map(resolve);
-    expect(branches.length).toBeGreaterThan(0);
-    for (const branch of branches) {
+  it("tells what is chosen among by a constant, and describes each choice", () => {
+    const choices = [
+      ...fields.map(({ node }) => node),
+      ...fields.map(({ node }) => resolve(node.items ?? {})),
+    ]
+      .filter(({ oneOf }) => oneOf !== undefined)
+      .flatMap(choicesOf);
+    expect(choices.map(({ name }) => name)).toEqual(expect.arrayContaining(["file", "barbican", "approle"]));
+    for (const { name, branch } of choices) {
+      expect(name).not.toBe("undefined");
       expect(branch.oneOf).toBeUndefined();
       expect(branch.description).toMatch(/\.$/);
-      expect(typeof branch.properties!["type"]!.const).toBe("string");
     }
   });
 });
@@ -152,7 +178,7 @@ function kindOf(node: Node): string {
   if (node.const !== undefined || node.enum !== undefined) return "scalar";
   if (["string", "integer", "boolean"].includes(node.type ?? "")) return "scalar";
   if (node.type === "object" && node.properties !== undefined) return "section";
-  if (node.type === "object" && node.properties !== undefined) return "group of fields";
+  if (node.type === "object" && node.discriminator !== undefined) return "choice";
   if (node.type !== "array" || node.items === undefined) return "unknown";
   const item = resolve(node.items);
   if (item.type === "string") return "list of texts";

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EVENTS } from "../../src/host/host-adapter.js";
 import { readJson } from "./project-files.js";
@@ -35,6 +35,21 @@ describe("dist without node_modules", () => {
     expect(node(["--input-type=module", "--eval", script])).toEqual({ status: 0, stdout: "", stderr: "" });
   });
 
+  test.each(EVENTS)(
+    "makes the %s hook load no cache and no keystore that the settings do not name",
+    (event) => {
+      const chunks = readdirSync(join(directory, "dist/chunks"));
+      const lazy = chunks.filter((name) => /^(file-key-cache|(barbican|kmip|vault)-keystore)-/.test(name));
+      const loaded = loadedBy(join(directory, "dist/hooks", `${event}.js`));
+
+      expect(lazy).toHaveLength(4);
+      expect(loaded.size).toBeGreaterThan(1);
+      expect([...loaded].filter((path) => lazy.some((name) => path.endsWith(name)))).toEqual([]);
+      // whose name no chunk has for the code of another
+      for (const path of loaded) expect(readFileSync(path, "utf8")).not.toMatch(/class FileKeyCache\b/);
+    },
+  );
+
   test("runs the command line", () => {
     const { status, stdout } = node(["dist/cli/luksmith.js", "version"]);
 
@@ -48,3 +63,14 @@ describe("dist without node_modules", () => {
     expect(stderr).toMatch(/^error: cannot serve host manager/);
   });
 });
+
+/** The module and all that it imports, and that these import, before any of them runs. */
+function loadedBy(path: string, found = new Set<string>()): ReadonlySet<string> {
+  if (found.has(path)) return found;
+  found.add(path);
+  for (const [, imported = ""] of readFileSync(path, "utf8").matchAll(
+    /\b(?:from|import)\s*["'](\.[^"']+)["']/g,
+  ))
+    loadedBy(join(dirname(path), imported), found);
+  return found;
+}

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { batchesOf, GROUPS, UNIT } from "../lab/groups.js";
+import { GROUPS, UNIT } from "../lab/groups.js";
 import { projectFiles } from "./project-files.js";
 
 const files = projectFiles();
@@ -18,17 +18,6 @@ test("groups have distinct names, and a line for people each", () => {
 
   expect(new Set(names).size).toBe(names.length);
   for (const { description } of GROUPS) expect(description).toMatch(/^\S[^\n]{10,}$/);
-});
-
-test("groups run one by one, but User-Mode Linux is booted once", () => {
-  const row = { description: "", packages: [] };
-  const there = (name: string) => ({ ...row, name, machine: "uml" as const });
-  const groups = [there("lvm"), { ...row, name: "unit" }, there("faults"), { ...row, name: "libvirt" }];
-
-  const batches = batchesOf(groups).map((batch) => batch.map(({ name }) => name));
-
-  expect(batches).toEqual([["unit"], ["libvirt"], ["lvm", "faults"]]);
-  expect(batchesOf([{ ...row, name: "unit" }])).toHaveLength(1);
 });
 
 test("no file contains the path of the checkout that it was written in", () => {

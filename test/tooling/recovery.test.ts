@@ -12,10 +12,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-test("the program in docs/file-keystore.md prints a passphrase without any part of luksmith", async () => {
+test("the program in docs/keystores/file.md prints a passphrase without any part of luksmith", async () => {
   const keystore = join(directory, "keystore");
   const program = join(directory, "passphrase.mjs");
-  const [, text] = /```js\n([^]*?)```/.exec(readFileSync("docs/file-keystore.md", "utf8"))!;
+  const [, text] = /```js\n([^]*?)```/.exec(readFileSync("docs/keystores/file.md", "utf8"))!;
   writeFileSync(program, text!);
   const record = sampleRecord({ guest: { id: "1", name: "Gästin 🔑" } });
   await storeText(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { closingLine, exitCode, FAILED, PASSED, sum } from "../lab/tally.js";
-import { groupsWithoutTests, tallyOf } from "../lab/vitest.js";
+import { tallyOf } from "../lab/vitest.js";
 
 const file = (status: string, ...tests: string[]) => ({
   name: "/test/a.lvm.test.ts",
@@ -45,11 +45,5 @@ describe("vitest's report", () => {
       failed: 1,
       skipped: 0,
     });
-  });
-
-  test("tells which groups had no test file", () => {
-    const testResults = [file("passed", "passed")];
-
-    expect(groupsWithoutTests(["lvm", "faults", "unit"], { testResults })).toEqual(["faults", "unit"]);
   });
 });

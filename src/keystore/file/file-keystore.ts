@@ -1,21 +1,33 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
+import { type CommandRunner, ExecaCommandRunner } from "../../exec/command-runner.js";
 import type { FileKeystoreSettings } from "../../generated/keystore-file.js";
 import type { KeyRecord } from "../../generated/key-record.js";
 import type { StoredKey } from "../../generated/stored-key.js";
 import type { Secret } from "../../secret/secret.js";
 import { matchesQuery } from "../key-query.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
-import type { Key, KeyDeleter, KeyLister, KeyQuery, Keystore, KeyTester } from "../keystore.js";
+import type {
+  Key,
+  KeyDeleter,
+  KeyLister,
+  KeyQuery,
+  Keystore,
+  KeystoreCheck,
+  KeyTester,
+} from "../keystore.js";
 import { testRoundTrip } from "../round-trip.js";
 import { reading, writing } from "./failures.js";
 import { MasterKey } from "./master-key.js";
 import { RecordDirectory } from "./record-directory.js";
 import { masterKeyIdOf, open, parse, seal } from "./stored-key.js";
 
+/** Settings with the schema's default of `directory` filled in; without a protector the master key is in clear. */
+export type FileKeystorePlace = FileKeystoreSettings & Required<Pick<FileKeystoreSettings, "directory">>;
+
 /**
  * The embedded keystore, a directory (0700, root):
  *
- * - `master-key.json`: 256 bits, made by the first `store`, kept by a protector (protector.ts);
+ * - `master-key.json`: 256 bits, made by the first `store`, kept by a protector (protector.ts, protectors/);
  * - `records/<uuid>.json`: one key each, its passphrase encrypted under the master key (stored-key.ts).
  *
  * Files are written whole or not at all (fs/atomic-file.ts), so that processes need no lock: of two `store`s of one
@@ -28,10 +40,13 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
   readonly #records: RecordDirectory;
   readonly #masterKey: MasterKey;
 
-  constructor({ name, directory }: Required<FileKeystoreSettings>) {
+  constructor(
+    { name, directory, protector = { type: "file" } }: FileKeystorePlace,
+    runner: CommandRunner = new ExecaCommandRunner(),
+  ) {
     this.name = name;
     this.#records = new RecordDirectory(directory);
-    this.#masterKey = new MasterKey(directory);
+    this.#masterKey = new MasterKey(directory, { settings: protector, runner });
   }
 
   async store(key: Key): Promise<void> {
@@ -91,11 +106,13 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     await writing(`cannot delete key ${uuid}`, () => this.#records.remove(uuid));
   }
 
-  async test(): Promise<void> {
-    for (const uuid of await reading("cannot list the keys", () => this.#records.uuids())) {
-      (await this.fetch(uuid))?.passphrase.dispose();
-    }
+  async test(passed?: (check: KeystoreCheck) => void): Promise<void> {
+    const uuids = await reading("cannot list the keys", () => this.#records.uuids());
+    passed?.("reached");
+    for (const uuid of uuids) (await this.fetch(uuid))?.passphrase.dispose();
     await testRoundTrip(this);
+    passed?.("round trip");
+    await reading("cannot read the master key", () => this.#masterKey.checkProtector());
   }
 
   #read(uuid: KeyUuid): StoredKey | undefined {

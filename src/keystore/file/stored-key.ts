@@ -19,13 +19,21 @@ export type Parsed =
   | { readonly kind: "damaged"; readonly reason: string };
 
 /** The bytes of the file that keeps `key`, under a fresh random IV. */
-export function seal({ record, passphrase }: Key, masterKey: Secret): Buffer {
+export function seal(key: Key, masterKey: Secret): Buffer {
+  return Buffer.from(`${JSON.stringify(sealKey(key, masterKey))}\n`);
+}
+
+/** What else is to be true when the key is opened: it is vouched for and kept by somebody else. */
+export type Context = Readonly<Record<string, string | number>>;
+
+/** `key` under a fresh random IV. Opens with the same context only. */
+export function sealKey({ record, passphrase }: Key, masterKey: Secret, context?: Context): StoredKey {
   const iv = randomBytes(IV_BYTES);
   const cipher = masterKey.use((bytes) => createCipheriv(ALGORITHM, bytes, iv, { authTagLength: TAG_BYTES }));
   const masterKeyId = masterKeyIdOf(masterKey);
-  cipher.setAAD(additionalData(record, masterKeyId));
+  cipher.setAAD(additionalData(record, masterKeyId, context));
   const ciphertext = passphrase.use((bytes) => Buffer.concat([cipher.update(bytes), cipher.final()]));
-  const stored: StoredKey = {
+  return {
     version: 1,
     algorithm: ALGORITHM,
     masterKey: masterKeyId,
@@ -34,7 +42,6 @@ export function seal({ record, passphrase }: Key, masterKey: Secret): Buffer {
     ciphertext: ciphertext.toString("base64"),
     tag: cipher.getAuthTag().toString("base64"),
   };
-  return Buffer.from(`${JSON.stringify(stored)}\n`);
 }
 
 /** Reads the form and not the truth: until `open` succeeds, nobody has vouched for the record. */
@@ -52,12 +59,12 @@ export function parse(bytes: Buffer, uuid: KeyUuid): Parsed {
 }
 
 /** The passphrase, or undefined if anything in the file was changed; `masterKey` is the one that the file names. */
-export function open(stored: StoredKey, masterKey: Secret): Secret | undefined {
+export function open(stored: StoredKey, masterKey: Secret, context?: Context): Secret | undefined {
   const iv = Buffer.from(stored.iv, "base64");
   const decipher = masterKey.use((bytes) =>
     createDecipheriv(ALGORITHM, bytes, iv, { authTagLength: TAG_BYTES }),
   );
-  decipher.setAAD(additionalData(stored.record, stored.masterKey));
+  decipher.setAAD(additionalData(stored.record, stored.masterKey, context));
   decipher.setAuthTag(Buffer.from(stored.tag, "base64"));
   const plaintext = decipher.update(Buffer.from(stored.ciphertext, "base64"));
   try {
@@ -79,8 +86,10 @@ export function masterKeyIdOf(masterKey: Secret): string {
 }
 
 /** What the tag vouches for beside the passphrase: the same bytes whatever the order of the file's members. */
-function additionalData(record: KeyRecord, masterKey: string): Buffer {
-  return Buffer.from(JSON.stringify({ version: 1, algorithm: ALGORITHM, masterKey, record }, sortMembers));
+function additionalData(record: KeyRecord, masterKey: string, context: Context | undefined): Buffer {
+  // JSON leaves out what is undefined
+  const data = { version: 1, algorithm: ALGORITHM, masterKey, record, context };
+  return Buffer.from(JSON.stringify(data, sortMembers));
 }
 
 function sortMembers(_member: string, value: unknown): unknown {

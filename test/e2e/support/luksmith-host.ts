@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { CATALOGUE, type ErrorCode } from "../../../src/error/catalogue.js";
 import { FileKeystore } from "../../../src/keystore/file/file-keystore.js";
 import { type KeyUuid, parseKeyUuid } from "../../../src/keystore/key-uuid.js";
-import type { Key } from "../../../src/keystore/keystore.js";
+import type { Key, KeyDeleter, KeyLister, Keystore } from "../../../src/keystore/keystore.js";
 import { type ExecResult, type LibvirtHost, startLibvirtHost } from "../../lab/libvirt-host.js";
 import { type GuestDisk, guestXml, type TestGuest } from "./guests.js";
 import { type ImageFormat, makeVolume } from "./volumes.js";
@@ -163,9 +163,9 @@ export class LuksmithHost implements AsyncDisposable {
     return blocks;
   }
 
-  keystore(): FileKeystore {
-    return new FileKeystore({ name: "local", type: "file", directory: this.keystoreDirectory });
-  }
+  /** Where its keys are; a test that sets up another keystore replaces it. */
+  keystore: () => Keystore & KeyLister & KeyDeleter = () =>
+    new FileKeystore({ name: "local", type: "file", directory: this.keystoreDirectory });
 
   /** The key, whose passphrase the caller disposes of. */
   async key(uuid: string | undefined): Promise<Key> {

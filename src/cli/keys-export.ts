@@ -1,0 +1,118 @@
+import { existsSync } from "node:fs";
+import { isatty } from "node:tty";
+import { Argument, Command, Option } from "commander";
+import type { Container } from "../di.js";
+import { LuksmithError } from "../error/luksmith-error.js";
+import { createFile } from "../fs/atomic-file.js";
+import { PRIVATE_FILE } from "../fs/guarded-file.js";
+import { systemErrorOf } from "../fs/system-error.js";
+import type { Keystore } from "../keystore/keystore.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import { encryptFor, requireRecipients } from "../keystore/transfer/age.js";
+import { collectKeys, disposeOf } from "../keystore/transfer/collect.js";
+import { writeEscrow } from "../keystore/transfer/escrow.js";
+import { CLOCK, KEYRING, LOGGER } from "../tokens.js";
+import { collect, collectKeyArguments } from "./key-argument.js";
+import { open } from "./open.js";
+import { print } from "./output.js";
+
+interface Options {
+  readonly recipient: readonly string[];
+  readonly guest?: readonly string[];
+  readonly from?: string;
+  readonly output?: string;
+  readonly armor?: true;
+}
+
+export function exportCommand(): Command {
+  return new Command("export")
+    .summary("save keys, encrypted to recipients")
+    .description(
+      "Writes keys with their passphrases, encrypted with age to everybody who is named as a recipient: to be kept " +
+        "away from this host, and opened with age -d or luksmith keys import.",
+    )
+    .addArgument(
+      new Argument("[uuid...]", "UUIDs of keys; all keys if no key and no guest is named").argParser(
+        collectKeyArguments,
+      ),
+    )
+    .addOption(
+      new Option("--recipient <age1…>", "public key of who can open it; may be repeated")
+        .argParser(collect)
+        .makeOptionMandatory(),
+    )
+    .option("--guest <guest>", "the keys of this guest, name or UUID; may be repeated", collect)
+    .option("--from <keystore>", "from this keystore only; from all without it")
+    .option("--output <file>", "write this new file, not standard output")
+    .option("--armor", "text instead of bytes")
+    .action(exportKeys);
+}
+
+async function exportKeys(uuids: readonly KeyUuid[] = [], options: Options): Promise<void> {
+  const { recipient: recipients, guest: guests = [], output, armor } = options;
+  const container = open();
+  requirePlace(output);
+  await requireRecipients(recipients);
+  const keys = await collectKeys(await keystoresFor(options, container), { guests, uuids });
+  try {
+    if (keys.length === 0) {
+      throw new LuksmithError("KEY_NOT_FOUND", { what: "there are no keys to export" });
+    }
+    using plaintext = writeEscrow(keys, container.resolve(CLOCK).now());
+    const file = await encryptFor(recipients, plaintext, armor ? "armor" : "binary");
+    write(file, output);
+  } finally {
+    disposeOf(keys);
+  }
+  const logger = container.resolve(LOGGER);
+  logger.info(`keys export done: ${keys.length} keys for ${recipients.join(", ")}`);
+  await logger.close();
+  if (output !== undefined)
+    print(
+      `exported ${countOf(keys.length, "key")} for ${countOf(recipients.length, "recipient")}: ${output}`,
+    );
+}
+
+/** Before any passphrase is fetched. @throws USAGE, OUTPUT_EXISTS */
+function requirePlace(output: string | undefined): void {
+  if (output === undefined) {
+    if (!isatty(process.stdout.fd)) return;
+    throw new LuksmithError("USAGE", {
+      what: "keys are not written to a terminal",
+      hint: "luksmith keys export --output FILE …, or: luksmith keys export … > FILE",
+    });
+  }
+  if (existsSync(output)) throw exists(output);
+}
+
+async function keystoresFor({ from }: Options, container: Container): Promise<Keystore[]> {
+  const keyring = container.resolve(KEYRING);
+  return from === undefined ? keyring.all() : [await keyring.get(from)];
+}
+
+/** The file is there whole, for root alone, or not at all. @throws OUTPUT_EXISTS, OUTPUT_UNWRITABLE */
+function write(file: Buffer, output: string | undefined): void {
+  if (output === undefined) {
+    process.stdout.write(file);
+    return;
+  }
+  try {
+    if (createFile(output, file, PRIVATE_FILE.mode) === "exists") throw exists(output);
+  } catch (thrown) {
+    const failure = systemErrorOf(thrown);
+    if (failure === undefined) throw thrown;
+    throw new LuksmithError("OUTPUT_UNWRITABLE", { what: `cannot write ${output}`, why: failure.text });
+  }
+}
+
+function exists(path: string): LuksmithError {
+  return new LuksmithError("OUTPUT_EXISTS", {
+    what: `${path} is there already`,
+    why: "it may hold the only copy of other keys",
+    hint: "choose another name",
+  });
+}
+
+function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,247 @@
+import { isDeepStrictEqual } from "node:util";
+import { LuksmithError } from "../../error/luksmith-error.js";
+import type { KeyRecord } from "../../generated/key-record.js";
+import type { Secret } from "../../secret/secret.js";
+import type { KeystoreResources, SettingsOf } from "../index.js";
+import { matchesQuery } from "../key-query.js";
+import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
+import type {
+  Key,
+  KeyDeleter,
+  KeyLister,
+  KeyQuery,
+  Keystore,
+  KeystoreCheck,
+  KeyTester,
+} from "../keystore.js";
+import { Budget } from "../remote/budget.js";
+import { badAnswer } from "../remote/failures.js";
+import { storeUnique } from "../remote/unique-store.js";
+import { testRoundTrip } from "../round-trip.js";
+import type { BarbicanAccess } from "./barbican-access.js";
+import { BarbicanClient } from "./barbican-client.js";
+import { corrupt, inUse } from "./key-errors.js";
+import { KeystoneAccess } from "./keystone-access.js";
+import { consumerOf, NewSecret, PATIENCE } from "./new-secret.js";
+import { ProjectAccess } from "./project-access.js";
+import { type Metadata, othersIn, type Parsed, recordIn, toMetadata } from "./record-metadata.js";
+import { type Consumer, isAbandoned, type SecretEntry } from "./secret-entry.js";
+import { Secrets } from "./secrets.js";
+
+/** A secret that has a payload, and so is a key. */
+type Finished = SecretEntry & { readonly uuid: KeyUuid; readonly contentType: string };
+
+const ATTEMPTS = 3;
+/** Milliseconds between two looks at what others may be changing. */
+const PAUSE = 100;
+/** Records that are read under one time limit. */
+const BATCH = 100;
+
+/**
+ * OpenStack's key manager. A key is a secret of type passphrase: its payload is the passphrase, its mode names the key's
+ * UUID (secret-entry.ts), its user metadata is the key record (record-metadata.ts). A secret without payload is nobody's
+ * key. One without our mode is somebody else's, and is neither read nor changed.
+ */
+export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester {
+  readonly type = "barbican";
+  readonly name: string;
+  readonly #settings: SettingsOf<"barbican">;
+  readonly #client: BarbicanClient;
+  readonly #secrets: Secrets;
+
+  /** @throws SETTINGS_INVALID */
+  constructor(
+    settings: SettingsOf<"barbican">,
+    resources: KeystoreResources,
+    access: BarbicanAccess = accessOf(settings, resources),
+  ) {
+    this.name = settings.name;
+    this.#settings = settings;
+    this.#client = new BarbicanClient(settings, access);
+    this.#secrets = new Secrets(this.#client);
+  }
+
+  async store(key: Key): Promise<void> {
+    const { record } = key;
+    const uuid = this.#storable(record);
+    const budget = this.#budget();
+    if ((await this.#storeUnique(key, uuid, budget)) === "stored") return;
+    throw new LuksmithError("KEY_EXISTS", {
+      what: `cannot store key ${uuid}`,
+      why: `keystore ${this.name} has a key of this UUID already`,
+    });
+  }
+
+  async fetch(uuid: KeyUuid): Promise<Key | undefined> {
+    const budget = this.#budget();
+    for (let count = 1; ; count++) {
+      const entry = await this.#find(uuid, budget);
+      if (entry === undefined) return undefined;
+      const key = await this.#read(entry, budget);
+      if (key !== undefined) return key;
+      if (count === ATTEMPTS)
+        throw badAnswer(await this.#client.place(budget), `it has no secret ${entry.id}, which it lists`);
+      // deleted between the two, or not yet on the server that has answered
+      await budget.pause(PAUSE);
+    }
+  }
+
+  async update(record: KeyRecord): Promise<void> {
+    const uuid = parseKeyUuid(record.uuid);
+    if (uuid !== undefined && (await this.#replace(record, uuid, this.#budget())) === "written") return;
+    throw new LuksmithError("KEY_NOT_FOUND", {
+      what: `cannot update key ${record.uuid}`,
+      why: `keystore ${this.name} has no such key`,
+    });
+  }
+
+  async find(query: KeyQuery): Promise<KeyRecord[]> {
+    return (await this.list()).filter((record) => matchesQuery(record, query));
+  }
+
+  /** @throws KEY_CORRUPT if a single record is damaged: an answer without it would say that there is no such key */
+  async list(): Promise<KeyRecord[]> {
+    const entries = (await this.#secrets.all(() => this.#budget())).filter(isFinished);
+    const records: KeyRecord[] = [];
+    for (let start = 0; start < entries.length; start += BATCH) {
+      const budget = this.#budget();
+      const batch = entries.slice(start, start + BATCH).map((entry) => this.#record(entry, budget));
+      records.push(...(await Promise.all(batch)).flat());
+    }
+    return records;
+  }
+
+  async delete(uuid: KeyUuid): Promise<void> {
+    const budget = this.#budget();
+    const entries = await this.#secrets.under(uuid, budget, "consumers");
+    for (const { consumers = [] } of entries) {
+      const others = consumers.filter((consumer) => !isOurs(consumer, uuid));
+      if (others.length > 0) throw inUse(this.name, uuid, others);
+    }
+    // Barbican takes our own registration away with the secret
+    await Promise.all(entries.map(({ id }) => this.#secrets.remove(id, budget)));
+  }
+
+  async test(passed: (check: KeystoreCheck) => void = () => undefined): Promise<void> {
+    const budget = this.#budget();
+    await this.#client.discover(budget);
+    passed("reached");
+    const { address } = await this.#client.place(budget);
+    if (address.startsWith("https:")) passed("TLS");
+    await this.#removeAbandoned();
+    passed("authenticated");
+    await testRoundTrip(this);
+    passed("round trip");
+  }
+
+  async #replace(record: KeyRecord, uuid: KeyUuid, budget: Budget): Promise<"written" | "absent"> {
+    const entry = await this.#find(uuid, budget);
+    if (entry === undefined) return "absent";
+    const metadata = await this.#secrets.metadata(entry.id, budget);
+    if (metadata === undefined) return "absent";
+    // what is damaged is mended by hand, not written over
+    this.#recordIn(metadata, entry);
+    return this.#secrets.writeMetadata(entry.id, { ...othersIn(metadata), ...toMetadata(record) }, budget);
+  }
+
+  /** The secret of the key `uuid`. @throws KEY_CORRUPT if there are several: which one opens the disk is not guessed */
+  async #find(uuid: KeyUuid, budget: Budget): Promise<Finished | undefined> {
+    for (let count = 1; ; count++) {
+      const [entry, another] = (await this.#secrets.under(uuid, budget)).filter(isFinished);
+      if (another === undefined) return entry;
+      if (count === ATTEMPTS)
+        throw corrupt(this.name, uuid, `the secrets ${entry?.id} and ${another.id} both are this key`);
+      await budget.pause(PAUSE);
+    }
+  }
+
+  /** Undefined if the secret is there no more. */
+  async #read(entry: Finished, budget: Budget): Promise<Key | undefined> {
+    const payload = this.#secrets.payload(entry.id, entry.contentType, budget);
+    try {
+      const [metadata, passphrase] = await Promise.all([this.#secrets.metadata(entry.id, budget), payload]);
+      if (metadata !== undefined && passphrase !== undefined) {
+        return { record: this.#recordIn(metadata, entry), passphrase };
+      }
+    } catch (thrown) {
+      void dispose(payload);
+      throw thrown;
+    }
+    await dispose(payload);
+    return undefined;
+  }
+
+  /** None if the secret was deleted by somebody else. */
+  async #record(entry: Finished, budget: Budget): Promise<KeyRecord[]> {
+    const metadata = await this.#secrets.metadata(entry.id, budget);
+    return metadata === undefined ? [] : [this.#recordIn(metadata, entry)];
+  }
+
+  #recordIn(metadata: Metadata, { id, uuid }: Finished): KeyRecord {
+    const parsed = recordIn(metadata, uuid);
+    switch (parsed.kind) {
+      case "record":
+        return parsed.record;
+      case "damaged":
+        throw corrupt(this.name, uuid, `the metadata of secret ${id} ${parsed.reason}`);
+    }
+  }
+
+  async #storeUnique(key: Key, uuid: KeyUuid, budget: Budget): Promise<"stored" | "taken"> {
+    try {
+      return await storeUnique(new NewSecret(this.#secrets, key, uuid, budget), budget, PATIENCE);
+    } catch (thrown) {
+      // what Barbican does in time is a LuksmithError: time has run out while another writer was waited for
+      if (!budget.signal.aborted || thrown instanceof LuksmithError) throw thrown;
+      throw new LuksmithError("KEYSTORE_UNAVAILABLE", {
+        what: `cannot store key ${uuid}`,
+        why: `somebody has begun to store a key of this UUID in keystore ${this.name}, and has not finished`,
+        hint: "try again",
+        cause: thrown,
+      });
+    }
+  }
+
+  /** What `fetch` would refuse to read is never written. */
+  #storable(record: KeyRecord): KeyUuid {
+    const uuid = parseKeyUuid(record.uuid);
+    const why = uuid === undefined ? "its UUID is malformed" : problemOf(recordIn(toMetadata(record), uuid));
+    if (uuid !== undefined && why === undefined) return uuid;
+    throw new LuksmithError("KEYSTORE_WRITE_FAILED", {
+      what: `cannot store key ${record.uuid}`,
+      ...(why === undefined ? {} : { why }),
+    });
+  }
+
+  async #removeAbandoned(): Promise<void> {
+    const entries = await this.#secrets.all(() => this.#budget());
+    for (const { id } of entries.filter(isAbandoned)) await this.#secrets.remove(id, this.#budget());
+  }
+
+  /** The time of one operation. */
+  #budget(): Budget {
+    return new Budget(1000 * this.#settings.timeout);
+  }
+}
+
+function accessOf(settings: SettingsOf<"barbican">, resources: KeystoreResources): BarbicanAccess {
+  return settings.keystone === undefined
+    ? new ProjectAccess(settings)
+    : new KeystoneAccess(settings, resources);
+}
+
+function isFinished(entry: SecretEntry): entry is Finished {
+  return entry.uuid !== undefined && entry.contentType !== undefined;
+}
+
+function isOurs(consumer: Consumer, uuid: KeyUuid): boolean {
+  return isDeepStrictEqual(consumer, consumerOf(uuid));
+}
+
+function problemOf(parsed: Parsed): string | undefined {
+  return parsed.kind === "damaged" ? `its record ${parsed.reason}` : undefined;
+}
+
+async function dispose(payload: Promise<Secret | undefined>): Promise<void> {
+  (await payload.catch(() => undefined))?.dispose();
+}

@@ -1,0 +1,116 @@
+import { LuksmithError } from "../../error/luksmith-error.js";
+import type { KeyUuid } from "../key-uuid.js";
+import type { Key } from "../keystore.js";
+import type { Budget } from "../remote/budget.js";
+import type { Entry, SharedName } from "../remote/unique-store.js";
+import { toMetadata } from "./record-metadata.js";
+import { type Consumer, isAbandoned } from "./secret-entry.js";
+import type { Secrets } from "./secrets.js";
+
+/**
+ * Milliseconds after which a secret without payload is taken for what a killed writer has left, and those in which a
+ * writer is certain to finish before. Whoever removes a secret looks again whether it has a payload.
+ */
+export const PATIENCE = 6000;
+const IN_TIME = 4500;
+/** Milliseconds in which one who has seen no payload has removed the secret. */
+const REMOVED_WITHIN = 2000;
+
+/**
+ * The name under which the secret of a new key stands, which Barbican lets others have as well: it is made without its
+ * payload, and finished by it. Everything else that belongs to it is written before.
+ */
+export class NewSecret implements SharedName {
+  readonly #secrets: Secrets;
+  readonly #key: Key;
+  readonly #uuid: KeyUuid;
+  readonly #budget: Budget;
+  #begun = 0;
+
+  constructor(secrets: Secrets, key: Key, uuid: KeyUuid, budget: Budget) {
+    this.#secrets = secrets;
+    this.#key = key;
+    this.#uuid = uuid;
+    this.#budget = budget;
+  }
+
+  async entries(): Promise<Entry[]> {
+    const entries = await this.#secrets.under(this.#uuid, this.#budget);
+    await Promise.all(entries.filter(isAbandoned).map(({ id }) => this.remove(id)));
+    const alive = entries.filter((entry) => !isAbandoned(entry));
+    return alive.map(({ id, contentType }) => ({ id, finished: contentType !== undefined }));
+  }
+
+  begin(): Promise<string> {
+    this.#begun = performance.now();
+    return this.#secrets.create(this.#key.record, this.#uuid, this.#budget);
+  }
+
+  async finish(id: string): Promise<void> {
+    try {
+      await this.#write(id);
+    } catch (thrown) {
+      // Barbican has said no; else nobody knows what it has done, and the secret may be finished
+      if (!isUnknown(thrown)) await this.#secrets.remove(id, this.#budget).catch(() => undefined);
+      throw thrown;
+    }
+    if (performance.now() - this.#begun < IN_TIME) return;
+    await this.#budget.pause(REMOVED_WITHIN);
+    const entry = await this.#secrets.entry(id, this.#budget);
+    if (entry === undefined) throw this.#gone();
+  }
+
+  /** Of somebody else only what has no payload. */
+  async remove(id: string): Promise<void> {
+    const entry = await this.#secrets.entry(id, this.#budget);
+    if (entry !== undefined && entry.contentType === undefined) await this.#secrets.remove(id, this.#budget);
+  }
+
+  async #write(id: string): Promise<void> {
+    const [metadata] = await Promise.all([
+      this.#secrets.writeMetadata(id, toMetadata(this.#key.record), this.#budget),
+      this.#secrets.register(id, consumerOf(this.#uuid), this.#budget),
+    ]);
+    if (metadata === "absent" || (await this.#writePayload(id)) === "absent") throw this.#gone();
+  }
+
+  async #writePayload(id: string): Promise<"written" | "absent"> {
+    // lives as long as the request does, which the passphrase's owner need not wait for
+    const payload = this.#key.passphrase.use((bytes) => Buffer.from(bytes));
+    try {
+      return await this.#secrets.writePayload(id, payload, contentTypeOf(payload), this.#budget);
+    } finally {
+      payload.fill(0);
+    }
+  }
+
+  #gone(): LuksmithError {
+    return new LuksmithError("KEYSTORE_WRITE_FAILED", {
+      what: `cannot store key ${this.#uuid}`,
+      why: "somebody has removed its secret before it was finished",
+      hint: "try again",
+    });
+  }
+}
+
+/**
+ * How Luksmith tells Barbican that it uses a secret. Barbican keeps 36 characters of the resource's id: the UUID that
+ * also is the volume's LUKS header's has as many, and stays when the guest gets another name.
+ */
+export function consumerOf(uuid: KeyUuid): Consumer {
+  return { service: "luksmith", resource_type: "volume", resource_id: uuid };
+}
+
+function isUnknown(thrown: unknown): boolean {
+  return !(thrown instanceof LuksmithError) || thrown.code === "KEYSTORE_UNAVAILABLE";
+}
+
+/** Text where it is some, so that an administrator can read it and type it; white space around it would be lost. */
+function contentTypeOf(payload: Buffer): string {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload);
+    return /\p{Cc}/u.test(text) || text.trim() !== text ? "application/octet-stream" : "text/plain";
+  } catch {
+    return "application/octet-stream";
+  }
+}

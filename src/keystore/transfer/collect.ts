@@ -1,0 +1,91 @@
+import { LuksmithError } from "../../error/luksmith-error.js";
+import { keyUuidOf } from "../key-record.js";
+import type { Key, Keystore } from "../keystore.js";
+import type { KeyUuid } from "../key-uuid.js";
+import { isThrowAway } from "../round-trip.js";
+import { differenceOf, keyConflict } from "./compare-keys.js";
+import { eachBounded } from "./each-bounded.js";
+import type { EscrowKey } from "./escrow.js";
+import { recordsOfGuest } from "./of-guest.js";
+
+const FETCHES_AT_A_TIME = 8;
+
+/** Which keys: those of the guests and those that are named; all where nothing is named. */
+export interface Selection {
+  /** Names or ids. */
+  readonly guests: readonly string[];
+  readonly uuids: readonly KeyUuid[];
+}
+
+/**
+ * The keys with their passphrases, each once, though several keystores may have it; the caller disposes of them. All
+ * or none: an export that lacks a key is found out when it is too late.
+ * @throws KEY_NOT_FOUND, GUEST_NOT_FOUND, KEY_CONFLICT, whatever the keystores throw
+ */
+export async function collectKeys(
+  keystores: readonly Keystore[],
+  selection: Selection,
+): Promise<EscrowKey[]> {
+  const uuids = await selectUuids(keystores, selection);
+  const found = new Map<KeyUuid, EscrowKey>();
+  try {
+    await eachBounded(uuids, FETCHES_AT_A_TIME, async (uuid) => {
+      for (const keystore of keystores) {
+        const key = await keystore.fetch(uuid);
+        if (key !== undefined) keep(found, uuid, { ...key, keystore: keystore.name });
+      }
+    });
+    return uuids.map((uuid) => found.get(uuid) ?? missing(uuid));
+  } catch (thrown) {
+    disposeOf([...found.values()]);
+    throw thrown;
+  }
+}
+
+export function disposeOf(keys: readonly Key[]): void {
+  for (const { passphrase } of keys) passphrase.dispose();
+}
+
+/** In the order of their guests' names, so that people find them. */
+async function selectUuids(keystores: readonly Keystore[], { guests, uuids }: Selection): Promise<KeyUuid[]> {
+  // keys that are named need no list, which a single damaged record can make impossible
+  if (guests.length === 0 && uuids.length > 0) return [...new Set(uuids)];
+  const lists = await Promise.all(keystores.map((keystore) => keystore.find({})));
+  const records = lists
+    .flat()
+    .filter((record) => !isThrowAway(record))
+    .sort((a, b) => compare([a.guest.name, a.disk, a.uuid], [b.guest.name, b.disk, b.uuid]));
+  const ofGuests = guests.length === 0 ? records : guests.flatMap((guest) => recordsOfGuest(records, guest));
+  return [...new Set([...ofGuests.map(keyUuidOf), ...uuids])];
+}
+
+function compare(a: readonly string[], b: readonly string[]): number {
+  const index = a.findIndex((part, i) => part !== b[i]);
+  return index === -1 ? 0 : (a[index] ?? "") < (b[index] ?? "") ? -1 : 1;
+}
+
+/** Of two copies that differ in nothing but their state the active one: that its passphrase opens was proven. */
+function keep(found: Map<KeyUuid, EscrowKey>, uuid: KeyUuid, key: EscrowKey): void {
+  const earlier = found.get(uuid);
+  if (earlier === undefined) {
+    found.set(uuid, key);
+    return;
+  }
+  const difference = differenceOf(earlier, key);
+  if (difference === "state" && key.record.state === "active") {
+    found.set(uuid, key);
+    earlier.passphrase.dispose();
+    return;
+  }
+  key.passphrase.dispose();
+  if (difference === "none" || difference === "state") return;
+  const places = [`keystore ${earlier.keystore}`, `keystore ${key.keystore}`] as const;
+  throw keyConflict(`cannot export key ${uuid}`, difference, places);
+}
+
+function missing(uuid: KeyUuid): never {
+  throw new LuksmithError("KEY_NOT_FOUND", {
+    what: `no keystore has key ${uuid}`,
+    hint: "see: luksmith keys list",
+  });
+}

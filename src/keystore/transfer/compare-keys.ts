@@ -1,0 +1,30 @@
+import { isDeepStrictEqual } from "node:util";
+import { LuksmithError } from "../../error/luksmith-error.js";
+import type { Key } from "../keystore.js";
+
+/** How two keys of one UUID differ; `state`: in nothing but how far their disk has come. */
+export type Difference = "none" | "state" | "record" | "passphrase";
+
+export function differenceOf(one: Key, other: Key): Difference {
+  if (!one.passphrase.equals(other.passphrase)) return "passphrase";
+  if (isDeepStrictEqual(one.record, other.record)) return "none";
+  return isDeepStrictEqual({ ...one.record, state: other.record.state }, other.record) ? "state" : "record";
+}
+
+/** Two keystores, or a keystore and an escrow file, disagree about a key; nobody but the administrator can tell. */
+export function keyConflict(
+  task: string,
+  difference: "record" | "passphrase",
+  places: readonly [string, string],
+): LuksmithError {
+  const [one, other] = places;
+  const differing = {
+    passphrase: `${one} and ${other} have different passphrases under this UUID`,
+    record: `${one} and ${other} have different records under this UUID`,
+  };
+  return new LuksmithError("KEY_CONFLICT", {
+    what: task,
+    why: differing[difference],
+    hint: "nothing was changed for this key; find out which one opens the disk before you delete the other one",
+  });
+}

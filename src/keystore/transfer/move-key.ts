@@ -1,0 +1,63 @@
+import { LuksmithError } from "../../error/luksmith-error.js";
+import { canDelete, type Key, type Keystore } from "../keystore.js";
+import type { KeyUuid } from "../key-uuid.js";
+import { differenceOf, keyConflict } from "./compare-keys.js";
+import { bringTo, type Target } from "./target.js";
+
+/** `copied`: the source cannot delete. `gone`: the source no longer has it, somebody else moved or deleted it. */
+export type Move = "moved" | "copied" | "gone";
+
+/**
+ * Moves one key: it is in the target, and was fetched from there, before it is deleted from the source. Killed anywhere
+ * between, it is in one of them or in both, and the next call goes on.
+ *
+ * The caller holds the lock of the key's guest, so that no hook of this host changes the key meanwhile. Of other hosts
+ * that use the same keystores this much holds without a lock: a passphrase never changes; a hook there that looks for
+ * the key finds it in one of the two, or, asking the target just before and the source just after, looks again (a
+ * start that misses a key does); one that sets it to `active` at this very moment may do so in vain, and the next start
+ * proves the passphrase again. Two hosts that move the same key in opposite directions could each delete what the
+ * other one has just verified: so the target is looked at once more afterwards, and gets the key back.
+ * @throws KEY_CONFLICT, KEY_IN_USE (the source keeps it for somebody else), whatever the keystores throw
+ */
+export async function moveKey(uuid: KeyUuid, from: Keystore, target: Target): Promise<Move> {
+  const key = await from.fetch(uuid);
+  if (key === undefined) return "gone";
+  using passphrase = key.passphrase;
+  const { record } = key;
+  await bringTo(target, { record, passphrase }, `keystore ${from.name}`);
+  if (!canDelete(from)) return "copied";
+  await from.delete(uuid);
+  await putBackIfVanished({ record, passphrase }, uuid, target);
+  return "moved";
+}
+
+/** What `moveKey` would do now. @throws KEY_CONFLICT, whatever the keystores throw */
+export async function foreseeMove(uuid: KeyUuid, from: Keystore, to: Keystore): Promise<Move> {
+  const key = await from.fetch(uuid);
+  if (key === undefined) return "gone";
+  using passphrase = key.passphrase;
+  const present = await to.fetch(uuid);
+  const difference = present === undefined ? "none" : differenceOf({ ...key, passphrase }, present);
+  present?.passphrase.dispose();
+  if (difference === "record" || difference === "passphrase") {
+    const task = `cannot bring key ${uuid} to keystore ${to.name}`;
+    throw keyConflict(task, difference, [`keystore ${from.name}`, `keystore ${to.name}`]);
+  }
+  return canDelete(from) ? "moved" : "copied";
+}
+
+async function putBackIfVanished(key: Key, uuid: KeyUuid, { keystore, witness }: Target): Promise<void> {
+  // it was there a moment ago, and a keystore that is away now has not lost it
+  const still = await witness.fetch(uuid).catch(() => "unknown" as const);
+  if (still === "unknown") return;
+  if (still !== undefined) {
+    still.passphrase.dispose();
+    return;
+  }
+  await keystore.store(key);
+  throw new LuksmithError("KEY_CONFLICT", {
+    what: `key ${uuid} vanished from keystore ${keystore.name} while it was moved there; it was put back`,
+    why: "somebody deleted it, or moves keys the other way",
+    hint: "see that nobody else works on these keystores, then run the command again",
+  });
+}

@@ -1,0 +1,218 @@
+import type { KeyRecord } from "../../generated/key-record.js";
+import type { SettingsOf } from "../index.js";
+import { matchesQuery } from "../key-query.js";
+import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
+import type {
+  Key,
+  KeyDeleter,
+  KeyLister,
+  KeyQuery,
+  Keystore,
+  KeystoreCheck,
+  KeyTester,
+} from "../keystore.js";
+import { Budget } from "../remote/budget.js";
+import { testRoundTrip } from "../round-trip.js";
+import {
+  contended,
+  damaged,
+  deleted,
+  type KeyPlace,
+  limited,
+  missing,
+  taken,
+  unstorable,
+} from "./key-failures.js";
+import { KvEngine, type Secret as KvSecret, type Written } from "./kv-engine.js";
+import { isStorable, readStored, writeBody } from "./stored-form.js";
+import { checkHealth } from "./vault-health.js";
+import { VaultClient } from "./vault-client.js";
+import { VaultSession } from "./vault-session.js";
+
+/** Attempts of an update that others get ahead of. */
+const ATTEMPTS = 5;
+/** Milliseconds after the first of them. */
+const PAUSE = 20;
+
+/** How long a version stays. */
+interface Stay {
+  readonly version: number;
+  readonly deletionTime: string | undefined;
+}
+
+/**
+ * Keys in the KV version 2 engine of HashiCorp Vault or OpenBao, one secret each (stored-form.ts).
+ *
+ * - `store` writes with check-and-set 0: the server takes it only where the name has no version, so that nothing is
+ *   overwritten, also when the answer is lost and the write is sent again.
+ * - `update` makes a new version with the same passphrase, `delete` removes all versions and the name for good.
+ * - What somebody has deleted with `vault kv delete` can be brought back: `fetch` says so, as KEY_DELETED, and does not
+ *   say that there is no key. `find` and `list` leave it out, since it was deleted on purpose.
+ * - Nothing is stored that the engine would delete by itself. A key to which that happens later, because somebody has
+ *   changed the engine, can be fetched as long as it is there; `test` reports it.
+ *
+ * Requests and answers hold passphrases as bytes, which are wiped, but for the copies that Node's HTTP and TLS make.
+ */
+export class VaultKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester {
+  readonly type = "vault";
+  readonly name: string;
+  readonly #client: VaultClient;
+  readonly #session: VaultSession;
+  readonly #engine: KvEngine;
+  readonly #milliseconds: number;
+
+  /** @throws SETTINGS_INVALID, KEYSTORE_TLS_FAILED, KEYSTORE_CREDENTIAL_MISSING, PERMISSIONS_UNSAFE: files are read. */
+  constructor(settings: SettingsOf<"vault">) {
+    this.name = settings.name;
+    this.#client = new VaultClient(settings);
+    this.#session = new VaultSession(this.#client, settings);
+    this.#engine = new KvEngine(this.#session, this.#client.place, settings);
+    this.#milliseconds = 1000 * settings.timeout;
+  }
+
+  async store(key: Key): Promise<void> {
+    const uuid = this.#uuidOf(key.record);
+    const budget = this.#budget();
+    switch (await this.#write(uuid, key, 0, budget)) {
+      case "written":
+        return;
+      case "unclear":
+        if (await this.#has(uuid, key, budget)) return;
+        throw taken(this.#place(uuid));
+      case "conflict":
+        throw taken(this.#place(uuid));
+    }
+  }
+
+  async fetch(uuid: KeyUuid): Promise<Key | undefined> {
+    return this.#key(uuid, await this.#engine.read(uuid, this.#budget()));
+  }
+
+  async update(record: KeyRecord): Promise<void> {
+    const uuid = this.#uuidOf(record);
+    const budget = this.#budget();
+    for (let count = 1; count <= ATTEMPTS; count++) {
+      const secret = await this.#engine.read(uuid, budget);
+      const key = this.#key(uuid, secret);
+      if (key === undefined || secret.kind !== "secret") throw missing(this.#place(uuid));
+      using passphrase = key.passphrase;
+      const isDone = JSON.stringify(key.record) === JSON.stringify(record);
+      // also when a write before has lost its answer; a version that deletes itself is replaced by one that stays
+      if (isDone && secret.deletionTime === undefined) return;
+      const lifetime = await this.#engine.lifetime(uuid, budget);
+      if (lifetime !== undefined) throw limited(this.#place(uuid), `after ${lifetime}`);
+      if ((await this.#write(uuid, { record, passphrase }, secret.version, budget)) === "written") return;
+      await budget.pause(PAUSE * count);
+    }
+    throw contended(this.#place(uuid));
+  }
+
+  async find(query: KeyQuery): Promise<KeyRecord[]> {
+    return (await this.list()).filter((record) => matchesQuery(record, query));
+  }
+
+  /** @throws KEY_CORRUPT if a single key is damaged: an answer without it would say that there is no such key */
+  async list(): Promise<KeyRecord[]> {
+    const records = await this.#each((uuid, secret) => this.#recordOf(uuid, secret));
+    return records.filter((record) => record !== undefined);
+  }
+
+  async delete(uuid: KeyUuid): Promise<void> {
+    await this.#engine.remove(uuid, this.#budget());
+  }
+
+  async test(passed: (check: KeystoreCheck) => void = () => undefined): Promise<void> {
+    const budget = this.#budget();
+    await checkHealth(this.#client, budget);
+    passed("reached");
+    if (this.#client.place.address.startsWith("https:")) passed("TLS");
+    await this.#session.authenticate(budget);
+    await this.#engine.confirm(budget);
+    passed("authenticated");
+    await testRoundTrip(this);
+    await this.#each((uuid, secret) => this.#expectLasting(uuid, secret));
+    passed("round trip");
+  }
+
+  async #each<T>(look: (uuid: KeyUuid, secret: KvSecret) => T): Promise<T[]> {
+    const budget = this.#budget();
+    const names = await this.#engine.names(budget);
+    const uuids = names.map(parseKeyUuid).filter((uuid, index) => uuid === names[index]) as KeyUuid[];
+    return Promise.all(uuids.map(async (uuid) => look(uuid, await this.#engine.read(uuid, budget))));
+  }
+
+  #budget(): Budget {
+    return new Budget(this.#milliseconds);
+  }
+
+  async #write(uuid: KeyUuid, key: Key, version: number, budget: Budget): Promise<Written["kind"]> {
+    if (!isStorable(key, uuid)) throw unstorable(uuid, "its record is malformed, or its passphrase is empty");
+    const body = writeBody(key, version);
+    try {
+      const written = await this.#engine.write(uuid, body, budget);
+      if (written.kind === "written") await this.#refuseLimited(uuid, written, budget);
+      return written.kind;
+    } finally {
+      body.fill(0);
+    }
+  }
+
+  /** Whether exactly this key is stored: the write whose answer was lost has been done. */
+  async #has(uuid: KeyUuid, { record, passphrase }: Key, budget: Budget): Promise<boolean> {
+    const secret = await this.#engine.read(uuid, budget);
+    const key = this.#key(uuid, secret);
+    if (key === undefined || secret.kind !== "secret") return false;
+    using stored = key.passphrase;
+    if (JSON.stringify(key.record) !== JSON.stringify(record) || !stored.equals(passphrase)) return false;
+    await this.#refuseLimited(uuid, secret, budget);
+    return true;
+  }
+
+  /** Sees that a version that we have written stays. One that is the first is taken back. */
+  async #refuseLimited(uuid: KeyUuid, { version, deletionTime }: Stay, budget: Budget): Promise<void> {
+    if (deletionTime === undefined) return;
+    if (version > 1) throw limited(this.#place(uuid), `at ${deletionTime}`, version);
+    await this.#engine.remove(uuid, budget);
+    throw limited(this.#place(uuid), `at ${deletionTime}`);
+  }
+
+  #expectLasting(uuid: KeyUuid, secret: KvSecret): void {
+    if (secret.kind !== "secret") return;
+    secret.taken?.fill(0);
+    const { deletionTime: time, version } = secret;
+    if (time !== undefined) throw limited(this.#place(uuid), `at ${time}`, version);
+  }
+
+  /** @throws KEY_CORRUPT, KEY_DELETED */
+  #key(uuid: KeyUuid, secret: KvSecret): Key | undefined {
+    switch (secret.kind) {
+      case "absent":
+        return undefined;
+      case "deleted":
+        throw deleted(this.#place(uuid), secret);
+      case "secret": {
+        const stored = readStored(secret.data, secret.taken, uuid);
+        secret.taken?.fill(0);
+        if (stored.kind === "key") return stored.key;
+        throw damaged(this.#place(uuid), stored.reason);
+      }
+    }
+  }
+
+  #recordOf(uuid: KeyUuid, secret: KvSecret): KeyRecord | undefined {
+    if (secret.kind === "deleted") return undefined;
+    const key = this.#key(uuid, secret);
+    key?.passphrase.dispose();
+    return key?.record;
+  }
+
+  #place(uuid: KeyUuid): KeyPlace {
+    return { uuid, keystore: this.name, argument: this.#engine.argumentFor(uuid) };
+  }
+
+  #uuidOf({ uuid: text }: KeyRecord): KeyUuid {
+    const uuid = parseKeyUuid(text);
+    if (uuid === undefined) throw unstorable(text, "its UUID is malformed");
+    return uuid;
+  }
+}

@@ -1,0 +1,6 @@
+import { kmipWorld } from "../kmip/kmip.fixture.js";
+import { remoteMigration } from "./remote-migration.js";
+
+const world = kmipWorld();
+
+remoteMigration("KMIP", () => world.fixture());

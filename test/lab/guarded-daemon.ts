@@ -1,0 +1,55 @@
+import { execa } from "execa";
+import { once } from "node:events";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const SCRIPT = fileURLToPath(new URL("guarded-daemon.sh", import.meta.url));
+const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
+
+/** A program that runs until this is disposed of, or until this process ends, whatever way that comes. */
+export interface GuardedDaemon extends AsyncDisposable {
+  readonly pid: number;
+}
+
+/** For the daemon that owns it: removed together with it. */
+export function daemonDirectory(name: string): string {
+  return mkdtempSync(join(tmpdir(), `luksmith-${name}-`));
+}
+
+export async function startGuardedDaemon(directory: string, argv: readonly string[]): Promise<GuardedDaemon> {
+  const holder = execa("sh", [SCRIPT, directory, ...argv], {
+    env: ENVIRONMENT,
+    extendEnv: false,
+    // not in our process group, so that an interrupt of the terminal does not reach it before it has cleaned up
+    detached: true,
+    cleanup: false,
+    reject: false,
+    stdin: "pipe",
+  });
+  const [said] = (await once(holder.stdout, "data")) as [Buffer];
+  // from now on it keeps nobody from ending
+  holder.unref();
+  return {
+    pid: Number(String(said)),
+    async [Symbol.asyncDispose]() {
+      holder.ref();
+      holder.stdin.end();
+      await holder;
+    },
+  };
+}
+
+/** Waits until `attempt` does not throw, five seconds at most. */
+export async function until(attempt: () => unknown): Promise<void> {
+  for (let left = 250; ; left--) {
+    try {
+      await attempt();
+      return;
+    } catch (thrown) {
+      if (left === 0) throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}

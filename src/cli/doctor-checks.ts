@@ -4,9 +4,10 @@ import { findTool, packageOf, type Tool } from "../exec/tools.js";
 import { shellWord } from "../error/shell-word.js";
 import { changeableByOthers } from "../manifest/ownership.js";
 import type { DoctorOutput } from "../generated/doctor.js";
+import { tryCopies } from "../keystore/cache/trial.js";
 import { canList, type Keystore } from "../keystore/keystore.js";
 import { openMemoryFile } from "../secret/secret-file.js";
-import { HOST, KEYRING, PROVIDER, SETTINGS } from "../tokens.js";
+import { COMMAND_RUNNER, HOST, KEYRING, PROVIDER, SETTINGS } from "../tokens.js";
 import { describeTrial, tryKeystore } from "./try-keystore.js";
 
 export type Check = DoctorOutput["checks"][number];
@@ -21,14 +22,18 @@ export const CHECKS: readonly ((container: Container) => Promise<Check[]>)[] = [
   (container) => guarded("versions", () => checkVersions(container)),
   (container) => guarded("hook", () => checkHook(container)),
   checkKeystores,
+  (container) => guarded("cache", () => checkCache(container)),
   (container) => guarded("host secrets", () => checkSecrets(container)),
   (container) => guarded("keys of guests", () => checkGuests(container)),
 ];
 
 /** A check that throws has failed, with the error's own words. */
-async function guarded(name: string, check: () => Promise<Check> | Check): Promise<Check[]> {
+async function guarded(
+  name: string,
+  check: () => Promise<Check | Check[]> | Check | Check[],
+): Promise<Check[]> {
   try {
-    return [await check()];
+    return [await check()].flat();
   } catch (thrown) {
     const { message, why, hint } = asLuksmithError(thrown);
     const detail = why === undefined ? message : `${message} (${why})`;
@@ -124,6 +129,17 @@ async function checkKeystore(keystore: Keystore, container: Container): Promise<
   const trial = await tryKeystore(() => Promise.resolve(keystore));
   if (trial.error !== undefined) throw trial.error.within(`${describeTrial(trial)}, then`);
   return { name, result: "ok", detail: describeTrial(trial) };
+}
+
+/** Nothing is said of a host that has no copies. */
+async function checkCache(container: Container): Promise<Check[]> {
+  const name = "cache";
+  const trial = await tryCopies(container.resolve(SETTINGS), container.resolve(COMMAND_RUNNER));
+  if (trial === undefined) return [];
+  const { usable, unusable, reasons } = trial;
+  if (unusable === 0) return [{ name, result: "ok", detail: `${usable} copies of keys open` }];
+  const detail = `${unusable} of ${usable + unusable} copies of keys do not open: ${reasons.join("; ")}`;
+  return [{ name, result: "warning", detail, hint: "luksmith cache clear, then luksmith cache refresh" }];
 }
 
 async function checkGuests(container: Container): Promise<Check> {

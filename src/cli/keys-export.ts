@@ -15,6 +15,7 @@ import { CLOCK, KEYRING, LOGGER } from "../tokens.js";
 import { collect, collectKeyArguments } from "./key-argument.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
+import { writeStandardOutput } from "./write-output.js";
 
 interface Options {
   readonly recipient: readonly string[];
@@ -60,7 +61,7 @@ async function exportKeys(uuids: readonly KeyUuid[] = [], options: Options): Pro
     }
     using plaintext = writeEscrow(keys, container.resolve(CLOCK).now());
     const file = await encryptFor(recipients, plaintext, armor ? "armor" : "binary");
-    write(file, output);
+    await write(file, output);
   } finally {
     disposeOf(keys);
   }
@@ -90,10 +91,14 @@ async function keystoresFor({ from }: Options, container: Container): Promise<Ke
   return from === undefined ? keyring.all() : [await keyring.get(from)];
 }
 
-/** The file is there whole, for root alone, or not at all. @throws OUTPUT_EXISTS, OUTPUT_UNWRITABLE */
-function write(file: Buffer, output: string | undefined): void {
+/**
+ * A file that is named is there whole, for root alone, or not at all. Standard output has taken all of it, or this
+ * throws: of what was cut off no key can be decrypted.
+ * @throws OUTPUT_EXISTS, OUTPUT_UNWRITABLE
+ */
+async function write(file: Buffer, output: string | undefined): Promise<void> {
   if (output === undefined) {
-    process.stdout.write(file);
+    await writeStandardOutput(file);
     return;
   }
   try {

@@ -7,6 +7,7 @@ import { readHiddenLine } from "./hidden-line.js";
 import { careFor } from "./keystore-reprotect.js";
 import { print } from "./output.js";
 import { readStandardInput } from "./standard-input.js";
+import { writeStandardOutput } from "./write-output.js";
 
 export function recoveryCommand(): Command {
   return new Command("recovery")
@@ -40,12 +41,7 @@ function createCommand(): Command {
 async function show(passphrase: Secret): Promise<void> {
   const line = printed(passphrase);
   try {
-    await new Promise<void>((resolve, reject) => {
-      process.stdout.write(line, (error) => {
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+    await writeStandardOutput(line);
   } finally {
     line.fill(0);
   }

@@ -71,7 +71,8 @@ function show({ settings: { name, type }, trial }: Tried): void {
     print(`ok: keystore ${name} (${type}): ${describeTrial(trial)}`);
     return;
   }
-  print(`failed: keystore ${name} (${type}): ${describeTrial(trial)}, then: ${error.message}`);
+  const passed = trial.checks.length === 0 ? "" : `${trial.checks.join(", ")}; then `;
+  print(`failed: keystore ${name} (${type}) after ${trial.seconds.toFixed(2)} s: ${passed}${error.message}`);
   if (error.why !== undefined) print(`cause: ${error.why}`);
   if (error.hint !== undefined) print(`hint: ${error.hint}`);
 }

@@ -20,8 +20,17 @@ import { temporaryName } from "./leftovers.js";
  * throws Node's system errors; when it throws, the directory is as it was.
  */
 
-/** Creates `path`, unless the name is taken. On stable storage when it returns. */
-export function createFile(path: string, bytes: Uint8Array, mode: number): "created" | "exists" {
+/**
+ * Creates `path`, unless the name is taken. On stable storage when it returns.
+ * @param unsynced what becomes of a file whose name a power cut could take back, when this throws for that reason:
+ * "keep" where another process may have gone on with it already
+ */
+export function createFile(
+  path: string,
+  bytes: Uint8Array,
+  mode: number,
+  unsynced: "remove" | "keep" = "remove",
+): "created" | "exists" {
   const temporary = writeTemporary(path, bytes, mode);
   try {
     // unlike rename(2), link(2) never replaces: of two that create at once, one wins
@@ -35,16 +44,20 @@ export function createFile(path: string, bytes: Uint8Array, mode: number): "crea
   try {
     syncDirectory(dirname(path));
   } catch (thrown) {
-    tryUnlink(path);
+    if (unsynced === "remove") tryUnlink(path);
     throw thrown;
   }
   return "created";
 }
 
-/** Replaces `path`, or creates it. On stable storage when it returns; the old bytes hold until then. */
-export function replaceFile(path: string, bytes: Uint8Array, mode: number): void {
+/**
+ * Replaces `path`, or creates it. On stable storage when it returns; the old bytes hold until then.
+ * @param check looks at `path` once more right before, and throws to leave it as it is
+ */
+export function replaceFile(path: string, bytes: Uint8Array, mode: number, check?: () => void): void {
   const temporary = writeTemporary(path, bytes, mode);
   try {
+    check?.();
     renameSync(temporary, path);
   } catch (thrown) {
     tryUnlink(temporary);

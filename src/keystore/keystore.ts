@@ -17,8 +17,9 @@ export interface KeyQuery {
 
 /**
  * Where passphrases are kept, one for each disk. `test/contract/keystore.contract.ts` runs on every implementation.
- * Every method throws KEYSTORE_UNAVAILABLE when the keystore does not answer (in bounded time), and never keeps a
- * reference to a Secret that it was given.
+ * Every method throws KEYSTORE_UNAVAILABLE when the keystore does not answer (in bounded time), KEYSTORE_AUTH_FAILED,
+ * KEYSTORE_FORBIDDEN, KEYSTORE_TLS_FAILED or KEYSTORE_ANSWER_INVALID for what else can be wrong between the two, and
+ * never keeps a reference to a Secret that it was given.
  */
 export interface Keystore {
   /** The instance's name in the settings. */
@@ -31,10 +32,13 @@ export interface Keystore {
    */
   store(key: Key): Promise<void>;
 
-  /** The key, or undefined if this keystore has none under `uuid`. @throws KEY_CORRUPT, never a wrong passphrase. */
+  /**
+   * The key, or undefined if this keystore is certain that it has none under `uuid`.
+   * @throws KEY_CORRUPT, and never a wrong passphrase; KEY_DELETED if the keystore remembers that somebody deleted it
+   */
   fetch(uuid: KeyUuid): Promise<Key | undefined>;
 
-  /** Replaces the record's state and attributes, not its passphrase. @throws KEY_NOT_FOUND, KEYSTORE_WRITE_FAILED */
+  /** Replaces the record's state and attributes, not its passphrase. @throws KEY_NOT_FOUND, KEY_DELETED, KEYSTORE_WRITE_FAILED */
   update(record: KeyRecord): Promise<void>;
 
   /** The records (no passphrases) that match. */

@@ -38,6 +38,13 @@ export async function requireUnused(
       });
     case "free":
       return;
+    case "data":
+      if (claim === "gone") return;
+      throw new LuksmithError("VOLUME_UNREADABLE", {
+        what: `volume ${volume} does not tell whether it needs it`,
+        why: "it holds data without a LUKS header; if the header was overwritten, a backup of it needs the key",
+        hint: "if nobody needs what was encrypted there any more: --volume-is-gone",
+      });
     case "absent":
       if (claim === "gone") return;
       throw new LuksmithError("VOLUME_NOT_FOUND", {

@@ -11,8 +11,10 @@ import { parseRbdName } from "../storage/volume-name.js";
 export type KeyVolume =
   /** Its LUKS header has the key's UUID, or the passphrase opens it. */
   | { readonly kind: "uses-key"; readonly why: string }
-  /** It is there, and needs this key no more: it was wiped, or is encrypted under another one. */
+  /** It is there, and needs this key no more: all of it is zero, or it is encrypted under another one. */
   | { readonly kind: "free" }
+  /** It holds data without a LUKS header: perhaps encrypted, and a backup of the header that was there needs the key. */
+  | { readonly kind: "data" }
   | { readonly kind: "absent" }
   | { readonly kind: "unreadable"; readonly reason: string };
 
@@ -63,7 +65,8 @@ async function look(
   volume: Volume,
   { record, passphrase }: Key,
 ): Promise<KeyVolume> {
-  const probe = await backend.probe(volume, "header");
+  // read: a header that was overwritten with zeros has the encrypted data behind it
+  const probe = await backend.probe(volume, "read");
   switch (probe.kind) {
     case "luks":
       if (parseKeyUuid(probe.header.uuid) === record.uuid) {
@@ -75,9 +78,10 @@ async function look(
         ? { kind: "uses-key", why: `its damaged LUKS header has the key's UUID (${probe.reason})` }
         : { kind: "unreadable", reason: probe.reason };
     case "empty":
+      return { kind: "free" };
     case "allocated":
     case "data":
-      return { kind: "free" };
+      return { kind: "data" };
     case "absent":
       return { kind: "absent" };
     case "unreadable":
@@ -100,9 +104,9 @@ async function openedBy(
   }
 }
 
-/** What forbids most: of two readings of a file, one is wrong. */
+/** What forbids most, but `data`, which is what the wrong one of two readings of a file says. */
 function worst(answers: readonly KeyVolume[]): KeyVolume {
-  for (const kind of ["uses-key", "unreadable", "free"] as const) {
+  for (const kind of ["uses-key", "unreadable", "free", "data"] as const) {
     const answer = answers.find((candidate) => candidate.kind === kind);
     if (answer !== undefined) return answer;
   }

@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createProgram } from "../../src/cli/program.js";
 import * as opened from "../../src/cli/open.js";
+import * as output from "../../src/cli/write-output.js";
 import * as input from "../../src/cli/standard-input.js";
 import { compose } from "../../src/container.js";
 import { parseSettings } from "../../src/settings/load.js";
@@ -27,6 +28,10 @@ beforeEach(async () => {
     const done = args.find((arg) => typeof arg === "function") as ((error?: Error) => void) | undefined;
     done?.();
     return true;
+  });
+  vi.spyOn(output, "writeStandardOutput").mockImplementation((bytes) => {
+    stdout.push(Buffer.from(bytes));
+    return Promise.resolve();
   });
   vi.spyOn(process.stderr, "write").mockImplementation((text) => (stderr += String(text)) !== "");
   useSettings({ type: "file" });
@@ -119,6 +124,20 @@ describe("keystore reprotect and recovery", () => {
       message: "the recovery passphrase is mistyped in group 3",
     });
     expect(treeOf(directory)).toEqual(before);
+  });
+
+  it("leave the earlier recovery passphrase in force when a new one cannot be shown", async () => {
+    await keystore("recovery", "create", "local");
+    const before = treeOf(directory);
+    const full = openSync("/dev/full", "w");
+    vi.mocked(output.writeStandardOutput).mockRestore();
+    vi.spyOn(process.stdout, "fd", "get").mockReturnValue(full as 1);
+    await expect(keystore("recovery", "create", "local", "--replace")).rejects.toMatchObject({
+      code: "OUTPUT_UNWRITABLE",
+    });
+    closeSync(full);
+    expect(treeOf(directory)).toEqual(before);
+    expect(stderr.match(/is made/g)).toHaveLength(1);
   });
 
   it("change nothing with --dry-run", async () => {

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { KeyUuid } from "../../src/keystore/key-uuid.js";
 import type { Key, KeyDeleter, Keystore } from "../../src/keystore/keystore.js";
 import { isThrowAway } from "../../src/keystore/round-trip.js";
+import { sampleRecord, storeText } from "../keystore/sample-key.js";
 import { fileKeystore } from "../keystore/transfer/two-keystores.js";
 import { hostForThisFile } from "./support/each-test.js";
 import type { TestGuest } from "./support/guests.js";
@@ -271,6 +272,21 @@ describe("keys delete", () => {
     expect([await uuidsIn(a), await uuidsIn(b)]).toEqual([[], []]);
   });
 
+  it("refuses the key of a volume whose header was overwritten, until it is said that nobody needs it", async () => {
+    const { a } = await twoKeystores();
+    const guest = await protectedGuest("web1", "raw");
+    const uuid = await keyOf(guest);
+    await host().libvirt.virsh("undefine", guest.uuid);
+    const { path } = guest.disks[0]!;
+    await execa("dd", ["if=/dev/urandom", `of=${path}`, "bs=1M", "count=3", "conv=notrunc", "status=none"]);
+    expect(await remove(uuid, "--yes")).toMatchObject(
+      refused(4, /cause: it holds data without a LUKS header.*\nhint: .*--volume-is-gone/),
+    );
+    expect(await uuidsIn(a)).toEqual([uuid]);
+    expect(await remove(uuid, "--yes", "--volume-is-gone")).toMatchObject({ exitCode: 0 });
+    expect(await uuidsIn(a)).toEqual([]);
+  });
+
   it("refuses the key of a base that another guest's overlay lies over", async () => {
     await twoKeystores();
     const base = await protectedGuest("base", "raw");
@@ -425,6 +441,27 @@ describe("keys export and import", () => {
     });
   });
 
+  it("export fails if standard output does not take all of it", async () => {
+    const { a } = await twoKeystores();
+    for (let count = 0; count < 30; count++) await storeText(a, sampleRecord(), `passphrase ${count}`);
+    const { recipient } = await keyPair();
+    const shell = (script: string) =>
+      host().libvirt.exec([
+        ...["sh", "-c", script, "sh"],
+        ...host().command("keys", "export", "--recipient", recipient),
+      ]);
+    const small = "mkdir /run/small && mount -t tmpfs -o size=8k small /run/small || exit 99";
+    const full = await shell(`${small}; "$@" > /run/small/x; code=$?; umount /run/small; exit $code`);
+    expect(full).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/^error: cannot write standard output\ncause: no space left/) as string,
+    });
+    const closed = await shell(`{ "$@"; echo "exit code $?" >&2; } | true`);
+    expect(closed.stderr).toMatch(/cannot write standard output\ncause: broken pipe[^]*^exit code 1$/m);
+    expect((await host().log()).filter(({ message }) => message.startsWith("keys export done"))).toEqual([]);
+    expect(await shell(`"$@" | wc -c`)).toMatchObject({ exitCode: 0, stderr: "" });
+  });
+
   it("import stores nothing from a bad file or with a wrong identity", async () => {
     const { a, b } = await twoKeystores();
     await protectedGuest("web1", "raw");
@@ -482,7 +519,7 @@ describe("a keystore that is down", () => {
     expect(both.exitCode).toBe(1);
     expect(both.stdout).toMatch(/^ok: keystore a \(file\): reached, round trip in \d+\.\d\d s$/m);
     expect(both.stdout).toMatch(
-      /^failed: keystore b \(file\): \d+\.\d\d s, then: .*\ncause: .*\nhint: chmod 0700 /m,
+      /^failed: keystore b \(file\) after \d+\.\d\d s: .*\ncause: .*\nhint: chmod 0700 /m,
     );
     const { exitCode, stdout } = await host().luksmith("settings", "test", "a", "--json");
     expect(exitCode).toBe(0);

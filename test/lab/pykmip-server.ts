@@ -21,7 +21,10 @@ export interface PyKmipServer extends AsyncDisposable {
   /** SIGSTOP and SIGCONT. */
   freeze(): void;
   thaw(): void;
-  /** From now on everybody sees that the objects which there are exist, and only their owners see what they are. */
+  /**
+   * From now on everybody sees that the objects which there are exist, and only their owners see what they are. Waits
+   * for the policy that says so.
+   */
   showObjects(): void;
 }
 
@@ -38,9 +41,22 @@ const VISIBLE = {
   LOCATE: "ALLOW_ALL",
   ...Object.fromEntries(OPERATIONS.map((operation) => [operation, "ALLOW_OWNER"])),
 };
-const POLICIES = { visible: { preset: { SECRET_DATA: VISIBLE, SYMMETRIC_KEY: VISIBLE } } };
-const SHOW =
-  "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=10); db.execute(\"UPDATE managed_objects SET operation_policy_name='visible'\"); db.commit()";
+// the server reads policies about a second after it listens, in their order, and notes each before it has it
+const POLICIES = {
+  visible: { preset: { SECRET_DATA: VISIBLE, SYMMETRIC_KEY: VISIBLE } },
+  last: { preset: { SECRET_DATA: VISIBLE } },
+};
+const SHOW_WHEN_LOADED = `import sys, time
+database, log, starts = sys.argv[1:]
+end = time.monotonic() + 30
+while open(log).read().count("Loading policy: last") < int(starts):
+    if time.monotonic() > end: sys.exit("the KMIP server does not read its policies")
+    time.sleep(0.05)
+import sqlite3
+db = sqlite3.connect(database, timeout=10)
+db.execute("UPDATE managed_objects SET operation_policy_name='visible'")
+db.commit()
+`;
 
 /** Needs root, and the packages openssl and python3-pykmip. */
 export async function startPyKmipServer(): Promise<PyKmipServer> {
@@ -77,7 +93,9 @@ database_path=${directory}/database
   });
   const lines = createInterface(holder.stdout)[Symbol.asyncIterator]();
   let pid = 0;
+  let starts = 0;
   const listening = async () => {
+    starts++;
     pid = Number((await lines.next()).value);
     for (const start = performance.now(); performance.now() - start < PATIENCE;) {
       if (await answers(port)) return;
@@ -103,7 +121,8 @@ database_path=${directory}/database
       process.kill(pid, "SIGCONT");
     },
     showObjects() {
-      execaSync("/usr/bin/python3", ["-c", SHOW, join(directory, "database")], { stdin: "ignore" });
+      const files = [join(directory, "database"), join(directory, "server.log")];
+      execaSync("/usr/bin/python3", ["-c", SHOW_WHEN_LOADED, ...files, `${starts}`], { stdin: "ignore" });
     },
     async [Symbol.asyncDispose]() {
       holder.stdin.end();

@@ -32,6 +32,20 @@ async function ask(volume = path) {
   return await probeKeyVolume({ record: { ...record(7, "vda", "active"), volume }, passphrase }, storage());
 }
 
+/** Something that was written to the volume, behind its header. */
+async function filled(format: "raw" | "qcow2"): Promise<void> {
+  if (format === "qcow2") return;
+  await execa("dd", [
+    "if=/dev/urandom",
+    `of=${path}`,
+    "bs=1M",
+    "seek=5",
+    "count=1",
+    "conv=notrunc",
+    "status=none",
+  ]);
+}
+
 /** A real volume under key `n`. */
 async function encrypted(format: "raw" | "qcow2", n: number, text: string): Promise<void> {
   await execa("qemu-img", ["create", "-q", "-f", format, path, String(8 * MIB)]);
@@ -64,6 +78,20 @@ describe.each(["raw", "qcow2"] as const)("a %s volume", (format) => {
 });
 
 describe("a volume", () => {
+  it.each([
+    ["raw", "zeros", "/dev/zero"],
+    ["raw", "data", "/dev/urandom"],
+    ["qcow2", "data", "/dev/urandom"],
+  ] as const)(
+    "(%s) whose header was overwritten with %s may need the key still",
+    async (format, _, source) => {
+      await encrypted(format, 7, "mine");
+      await filled(format);
+      await execa("dd", [`if=${source}`, `of=${path}`, "bs=1M", "count=3", "conv=notrunc", "status=none"]);
+      expect(await ask()).toEqual({ kind: "data" });
+    },
+  );
+
   it("whose damaged header claims the key's UUID uses it", async () => {
     await encrypted("raw", 7, "mine");
     await execa("dd", [
@@ -79,7 +107,7 @@ describe("a volume", () => {
   });
 
   it.each<[what: string, make: () => void, kind: string]>([
-    ["that holds other data", () => writeFileSync(path, "data ".repeat(1000)), "free"],
+    ["that holds other data", () => writeFileSync(path, "data ".repeat(1000)), "data"],
     ["that is empty", () => writeFileSync(path, Buffer.alloc(MIB)), "free"],
     ["that is not there", () => undefined, "absent"],
     ["that is a directory now", () => mkdirSync(path), "unreadable"],

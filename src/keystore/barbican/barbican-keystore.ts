@@ -15,9 +15,9 @@ import type {
   KeyTester,
 } from "../keystore.js";
 import { Budget } from "../remote/budget.js";
-import { badAnswer } from "../remote/failures.js";
 import { storeUnique } from "../remote/unique-store.js";
 import { testRoundTrip } from "../round-trip.js";
+import { isAbandoned, removeUnfinished } from "./abandoned.js";
 import type { BarbicanAccess } from "./barbican-access.js";
 import { BarbicanClient } from "./barbican-client.js";
 import { corrupt, inUse } from "./key-errors.js";
@@ -25,7 +25,7 @@ import { KeystoneAccess } from "./keystone-access.js";
 import { consumerOf, NewSecret, PATIENCE } from "./new-secret.js";
 import { ProjectAccess } from "./project-access.js";
 import { type Metadata, othersIn, type Parsed, recordIn, toMetadata } from "./record-metadata.js";
-import { type Consumer, isAbandoned, type SecretEntry } from "./secret-entry.js";
+import type { Consumer, SecretEntry } from "./secret-entry.js";
 import { Secrets } from "./secrets.js";
 
 /** A secret that has a payload, and so is a key. */
@@ -48,6 +48,8 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
   readonly #settings: SettingsOf<"barbican">;
   readonly #client: BarbicanClient;
   readonly #secrets: Secrets;
+  /** When Barbican made the secret of the last key that was stored here, by its own clock. */
+  #lastCreated = "";
 
   /** @throws SETTINGS_INVALID */
   constructor(
@@ -74,16 +76,7 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
 
   async fetch(uuid: KeyUuid): Promise<Key | undefined> {
     const budget = this.#budget();
-    for (let count = 1; ; count++) {
-      const entry = await this.#find(uuid, budget);
-      if (entry === undefined) return undefined;
-      const key = await this.#read(entry, budget);
-      if (key !== undefined) return key;
-      if (count === ATTEMPTS)
-        throw badAnswer(await this.#client.place(budget), `it has no secret ${entry.id}, which it lists`);
-      // deleted between the two, or not yet on the server that has answered
-      await budget.pause(PAUSE);
-    }
+    return this.#whole(await this.#find(uuid, budget), budget, (entry) => this.#read(entry, budget));
   }
 
   async update(record: KeyRecord): Promise<void> {
@@ -128,20 +121,24 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
     passed("reached");
     const { address } = await this.#client.place(budget);
     if (address.startsWith("https:")) passed("TLS");
-    await this.#removeAbandoned();
+    const entries = await this.#secrets.all(() => this.#budget());
     passed("authenticated");
     await testRoundTrip(this);
     passed("round trip");
+    for (const entry of entries)
+      if (isAbandoned(entry, this.#lastCreated))
+        await removeUnfinished(this.#secrets, entry.id, this.#budget());
   }
 
   async #replace(record: KeyRecord, uuid: KeyUuid, budget: Budget): Promise<"written" | "absent"> {
-    const entry = await this.#find(uuid, budget);
-    if (entry === undefined) return "absent";
-    const metadata = await this.#secrets.metadata(entry.id, budget);
-    if (metadata === undefined) return "absent";
-    // what is damaged is mended by hand, not written over
-    this.#recordIn(metadata, entry);
-    return this.#secrets.writeMetadata(entry.id, { ...othersIn(metadata), ...toMetadata(record) }, budget);
+    const replaced = await this.#whole(await this.#find(uuid, budget), budget, async (entry) => {
+      const metadata = await this.#secrets.metadata(entry.id, budget);
+      if (metadata === undefined) return undefined;
+      // what is damaged is mended by hand, not written over
+      this.#recordIn(metadata, entry);
+      return this.#secrets.writeMetadata(entry.id, { ...othersIn(metadata), ...toMetadata(record) }, budget);
+    });
+    return replaced ?? "absent";
   }
 
   /** The secret of the key `uuid`. @throws KEY_CORRUPT if there are several: which one opens the disk is not guessed */
@@ -153,6 +150,30 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
         throw corrupt(this.name, uuid, `the secrets ${entry?.id} and ${another.id} both are this key`);
       await budget.pause(PAUSE);
     }
+  }
+
+  /**
+   * What `read` finds of a secret that was listed; looks again where it finds none: it was deleted between the two, or
+   * is not yet on the server that has answered.
+   * @returns undefined if it is not listed any more
+   * @throws KEY_CORRUPT if it still is
+   */
+  async #whole<T>(
+    listed: Finished | undefined,
+    budget: Budget,
+    read: (entry: Finished) => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    let entry = listed;
+    for (let count = 1; entry !== undefined; count++) {
+      const found = await read(entry);
+      if (found !== undefined) return found;
+      const { id, uuid } = entry;
+      if (count === ATTEMPTS)
+        throw corrupt(this.name, uuid, `its secret ${id} is listed, and has no metadata or no payload`);
+      await budget.pause(PAUSE);
+      entry = await this.#find(uuid, budget);
+    }
+    return undefined;
   }
 
   /** Undefined if the secret is there no more. */
@@ -172,9 +193,12 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
   }
 
   /** None if the secret was deleted by somebody else. */
-  async #record(entry: Finished, budget: Budget): Promise<KeyRecord[]> {
-    const metadata = await this.#secrets.metadata(entry.id, budget);
-    return metadata === undefined ? [] : [this.#recordIn(metadata, entry)];
+  async #record(listed: Finished, budget: Budget): Promise<KeyRecord[]> {
+    const record = await this.#whole(listed, budget, async (entry) => {
+      const metadata = await this.#secrets.metadata(entry.id, budget);
+      return metadata === undefined ? undefined : this.#recordIn(metadata, entry);
+    });
+    return record === undefined ? [] : [record];
   }
 
   #recordIn(metadata: Metadata, { id, uuid }: Finished): KeyRecord {
@@ -188,8 +212,11 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
   }
 
   async #storeUnique(key: Key, uuid: KeyUuid, budget: Budget): Promise<"stored" | "taken"> {
+    const secret = new NewSecret(this.#secrets, key, uuid, budget);
     try {
-      return await storeUnique(new NewSecret(this.#secrets, key, uuid, budget), budget, PATIENCE);
+      const outcome = await storeUnique(secret, budget, PATIENCE);
+      if (outcome === "stored") this.#lastCreated = secret.created;
+      return outcome;
     } catch (thrown) {
       // what Barbican does in time is a LuksmithError: time has run out while another writer was waited for
       if (!budget.signal.aborted || thrown instanceof LuksmithError) throw thrown;
@@ -211,11 +238,6 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
       what: `cannot store key ${record.uuid}`,
       ...(why === undefined ? {} : { why }),
     });
-  }
-
-  async #removeAbandoned(): Promise<void> {
-    const entries = await this.#secrets.all(() => this.#budget());
-    for (const { id } of entries.filter(isAbandoned)) await this.#secrets.remove(id, this.#budget());
   }
 
   /** The time of one operation. */

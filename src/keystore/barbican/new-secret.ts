@@ -1,10 +1,12 @@
+import { setTimeout } from "node:timers/promises";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { KeyUuid } from "../key-uuid.js";
 import type { Key } from "../keystore.js";
 import type { Budget } from "../remote/budget.js";
 import type { Entry, SharedName } from "../remote/unique-store.js";
+import { REMOVED_WITHIN, removeUnfinished } from "./abandoned.js";
 import { toMetadata } from "./record-metadata.js";
-import { type Consumer, isAbandoned } from "./secret-entry.js";
+import type { Consumer } from "./secret-entry.js";
 import type { Secrets } from "./secrets.js";
 
 /**
@@ -13,8 +15,9 @@ import type { Secrets } from "./secrets.js";
  */
 export const PATIENCE = 6000;
 const IN_TIME = 4500;
-/** Milliseconds in which one who has seen no payload has removed the secret. */
-const REMOVED_WITHIN = 2000;
+/** Looks for what was just written, and milliseconds between two: another of Barbican's servers may answer. */
+const ATTEMPTS = 3;
+const PAUSE = 100;
 
 /**
  * The name under which the secret of a new key stands, which Barbican lets others have as well: it is made without its
@@ -26,6 +29,8 @@ export class NewSecret implements SharedName {
   readonly #uuid: KeyUuid;
   readonly #budget: Budget;
   #begun = 0;
+  #mine = "";
+  #created = "";
 
   constructor(secrets: Secrets, key: Key, uuid: KeyUuid, budget: Budget) {
     this.#secrets = secrets;
@@ -34,16 +39,20 @@ export class NewSecret implements SharedName {
     this.#budget = budget;
   }
 
-  async entries(): Promise<Entry[]> {
-    const entries = await this.#secrets.under(this.#uuid, this.#budget);
-    await Promise.all(entries.filter(isAbandoned).map(({ id }) => this.remove(id)));
-    const alive = entries.filter((entry) => !isAbandoned(entry));
-    return alive.map(({ id, contentType }) => ({ id, finished: contentType !== undefined }));
+  /** Of the finished secret, by Barbican's clock. */
+  get created(): string {
+    return this.#created;
   }
 
-  begin(): Promise<string> {
+  async entries(): Promise<Entry[]> {
+    const entries = await this.#secrets.under(this.#uuid, this.#budget);
+    return entries.map(({ id, contentType }) => ({ id, finished: contentType !== undefined }));
+  }
+
+  async begin(): Promise<string> {
     this.#begun = performance.now();
-    return this.#secrets.create(this.#key.record, this.#uuid, this.#budget);
+    this.#mine = await this.#secrets.create(this.#key.record, this.#uuid, this.#budget);
+    return this.#mine;
   }
 
   async finish(id: string): Promise<void> {
@@ -54,16 +63,40 @@ export class NewSecret implements SharedName {
       if (!isUnknown(thrown)) await this.#secrets.remove(id, this.#budget).catch(() => undefined);
       throw thrown;
     }
-    if (performance.now() - this.#begun < IN_TIME) return;
-    await this.#budget.pause(REMOVED_WITHIN);
-    const entry = await this.#secrets.entry(id, this.#budget);
-    if (entry === undefined) throw this.#gone();
+    if (performance.now() - this.#begun >= IN_TIME) await this.#outwaitRemovers();
+    await this.#requireFinished(id);
   }
 
   /** Of somebody else only what has no payload. */
-  async remove(id: string): Promise<void> {
-    const entry = await this.#secrets.entry(id, this.#budget);
-    if (entry !== undefined && entry.contentType === undefined) await this.#secrets.remove(id, this.#budget);
+  remove(id: string): Promise<void> {
+    return id === this.#mine
+      ? this.#secrets.remove(id, this.#budget)
+      : removeUnfinished(this.#secrets, id, this.#budget);
+  }
+
+  /** Not a moment less: who has seen no payload just before it was written may still remove the secret. */
+  async #outwaitRemovers(): Promise<void> {
+    if (this.#budget.left > REMOVED_WITHIN) {
+      await setTimeout(REMOVED_WITHIN);
+      return;
+    }
+    throw new LuksmithError("KEYSTORE_UNAVAILABLE", {
+      what: `it is not certain that key ${this.#uuid} is stored`,
+      why: "the keystore was so slow that somebody may have removed it as unfinished, and there is no time to look again",
+      hint: "try again, or give the keystore more timeout in the settings",
+    });
+  }
+
+  async #requireFinished(id: string): Promise<void> {
+    for (let count = 1; ; count++) {
+      const entry = await this.#secrets.entry(id, this.#budget);
+      if (entry?.contentType !== undefined) {
+        this.#created = entry.created;
+        return;
+      }
+      if (count === ATTEMPTS) throw this.#gone();
+      await this.#budget.pause(PAUSE);
+    }
   }
 
   async #write(id: string): Promise<void> {
@@ -87,7 +120,7 @@ export class NewSecret implements SharedName {
   #gone(): LuksmithError {
     return new LuksmithError("KEYSTORE_WRITE_FAILED", {
       what: `cannot store key ${this.#uuid}`,
-      why: "somebody has removed its secret before it was finished",
+      why: "somebody has removed its secret while it was stored",
       hint: "try again",
     });
   }

@@ -23,8 +23,6 @@ export interface Consumer {
   readonly resource_id: string;
 }
 
-/** Milliseconds; longer than any operation takes, and clocks may differ. */
-const ABANDONED_AFTER = 600_000;
 const MARK = "luksmith:";
 
 /**
@@ -33,15 +31,6 @@ const MARK = "luksmith:";
  */
 export function modeOf(uuid: KeyUuid): string {
   return `${MARK}${uuid}`;
-}
-
-/**
- * Whether it has no payload and is so old that only a writer can have left it who was killed, or has given up. Removing
- * one of a living writer would do no harm: he finds it gone, and his store fails.
- */
-export function isAbandoned({ contentType, created }: SecretEntry): boolean {
-  const before = new Date(Date.now() - ABANDONED_AFTER).toISOString();
-  return contentType === undefined && created !== "" && created < before;
 }
 
 /** @throws KEYSTORE_ANSWER_INVALID */

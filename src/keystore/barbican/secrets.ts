@@ -32,20 +32,16 @@ export class Secrets {
 
   /** Those of the key `uuid`, finished or not. */
   async under(uuid: KeyUuid, budget: Budget, detail?: "consumers"): Promise<SecretEntry[]> {
-    const query = `mode=${encodeURIComponent(modeOf(uuid))}&limit=${PAGE}`;
-    const { entries } = await this.#list(query, budget, detail === undefined ? {} : WITH_CONSUMERS);
+    const filter = `mode=${encodeURIComponent(modeOf(uuid))}`;
+    const entries = await this.#whole(filter, () => budget, detail === undefined ? {} : WITH_CONSUMERS);
     // the filter is a pattern in Barbican
     return entries.filter((entry) => entry.uuid === uuid);
   }
 
   /** All of Luksmith's, finished or not. `budget` is asked for each request: a long list takes as long as it is. */
   async all(budget: () => Budget): Promise<SecretEntry[]> {
-    for (let count = 1; ; count++) {
-      const entries = await this.#pages(budget);
-      if (entries !== undefined) return entries.filter(({ uuid }) => uuid !== undefined);
-      if (count === ATTEMPTS)
-        throw unavailable(await this.#client.place(budget()), "its list changes while it is read");
-    }
+    const entries = await this.#whole("secret_type=passphrase", budget, {});
+    return entries.filter(({ uuid }) => uuid !== undefined);
   }
 
   async entry(id: string, budget: Budget): Promise<SecretEntry | undefined> {
@@ -134,20 +130,34 @@ export class Secrets {
   }
 
   /** With its consumers, whoever they are. Idempotent. */
-  async remove(id: string, budget: Budget): Promise<void> {
-    await this.#send(
-      { method: "DELETE", path: `/v1/secrets/${id}`, manner: "repeatable", purpose: "delete" },
-      budget,
-    );
+  async remove(id: string, budget: Budget, manner: "once" | "repeatable" = "repeatable"): Promise<void> {
+    await this.#send({ method: "DELETE", path: `/v1/secrets/${id}`, manner, purpose: "delete" }, budget);
+  }
+
+  async #whole(
+    filter: string,
+    budget: () => Budget,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<SecretEntry[]> {
+    for (let count = 1; ; count++) {
+      const entries = await this.#pages(filter, budget, headers);
+      if (entries !== undefined) return entries;
+      if (count === ATTEMPTS)
+        throw unavailable(await this.#client.place(budget()), "its list changes while it is read");
+    }
   }
 
   /** Undefined if the list has changed meanwhile, so that a page may lack what another one has had. */
-  async #pages(budget: () => Budget): Promise<SecretEntry[] | undefined> {
+  async #pages(
+    filter: string,
+    budget: () => Budget,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<SecretEntry[] | undefined> {
     const found = new Map<string, SecretEntry>();
     for (let offset = 0, total = Infinity; offset < total;) {
       // in an order that is the same for each page, whatever the database; what has no mode is not ours
-      const query = `secret_type=passphrase&sort=mode,created&limit=${PAGE}&offset=${offset}`;
-      const page = await this.#list(query, budget(), {});
+      const query = `${filter}&sort=mode,created&limit=${PAGE}&offset=${offset}`;
+      const page = await this.#list(query, budget(), headers);
       if (total !== Infinity && page.total !== total) return undefined;
       total = page.total;
       if (page.entries.length === 0 && total > offset) return undefined;

@@ -1,5 +1,8 @@
+import { statSync } from "node:fs";
+import { resolve } from "node:path";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
+import type { MountTables } from "../../fs/missing-mount.js";
 import type { StoredMasterKey } from "../../generated/master-key.js";
 import type { Secret } from "../../secret/secret.js";
 import { VolumeLocks } from "../../storage/volume-lock.js";
@@ -37,13 +40,13 @@ export class KeystoreCare {
   readonly #records: RecordDirectory;
   readonly #locks: VolumeLocks;
 
-  constructor(place: FileKeystorePlace, runner: CommandRunner, lockDirectory?: string) {
+  constructor(place: FileKeystorePlace, runner: CommandRunner, lockDirectory?: string, mounts?: MountTables) {
     const { directory, protector = { type: "file" } } = place;
     this.#place = place;
     this.#to = protector.type;
     this.#file = new MasterKeyFile(directory);
     this.#custody = new Custody(this.#file, protector, { runner, directory });
-    this.#records = new RecordDirectory(directory);
+    this.#records = new RecordDirectory(directory, mounts);
     this.#locks = new VolumeLocks(runner, lockDirectory, PATIENCE);
   }
 
@@ -135,7 +138,11 @@ export class KeystoreCare {
   }
 
   async #change<T>(work: () => Promise<T>): Promise<T> {
-    return await this.#locks.hold(`keystore ${this.#place.directory}`, () =>
+    const identity = await this.#reading(() => {
+      this.#records.requireMounted();
+      return identityOf(this.#place.directory);
+    });
+    return await this.#locks.hold(identity, () =>
       writing(`cannot change the master key ${this.#file.path}`, work),
     );
   }
@@ -180,4 +187,10 @@ export class KeystoreCare {
       hint,
     });
   }
+}
+
+/** The same for every path that leads to the directory. */
+function identityOf(directory: string): string {
+  const stats = statSync(directory, { throwIfNoEntry: false });
+  return stats === undefined ? `keystore ${resolve(directory)}` : `keystore ${stats.dev} ${stats.ino}`;
 }

@@ -4,6 +4,7 @@ import type { Secret } from "../../secret/secret.js";
 import type { MasterKeyFile } from "./master-key-file.js";
 import { MASTER_KEY_BYTES, type ProtectorSettings, type ProtectorTools } from "./protector.js";
 import { makeProtector } from "./protectors/index.js";
+import { rootOnlyFile } from "./protectors/root-only-file.js";
 import { masterKeyIdOf } from "./stored-key.js";
 
 /** Gives a master key to a protector and gets it back: what holds for every protector. */
@@ -43,10 +44,7 @@ export class Custody {
 
   /** The master key, which the caller disposes of. @throws as Protector.unprotect */
   async unprotect(stored: StoredMasterKey): Promise<Secret> {
-    const bytes = await inTime(`cannot open the master key ${this.#file.path}`, async () => {
-      const protector = await makeProtector(this.#settingsFor(stored), this.#tools);
-      return await protector.unprotect(stored);
-    });
+    const bytes = await inTime(`cannot open the master key ${this.#file.path}`, () => this.#open(stored));
     // GCM, the TPM and the JWE notice a change; this notices one form that was put in another's place
     if (
       bytes.length === MASTER_KEY_BYTES &&
@@ -58,6 +56,28 @@ export class Custody {
     throw this.#file.unusable(
       "what its protector gives out is not the key that the file names: it was changed",
     );
+  }
+
+  async #open(stored: StoredMasterKey): Promise<Secret> {
+    if (stored.protector === "file") return await rootOnlyFile.unprotect(stored);
+    const openWith = async (settings: ProtectorSettings) =>
+      await (await makeProtector(settings, this.#tools)).unprotect(stored);
+    const elsewhere = placesIn(this.#settings, stored.settings);
+    const moved = { ...stored.settings, ...elsewhere } as ProtectorSettings;
+    // a token is known by its labels; a second guess would spend a PIN
+    if (moved.type === "pkcs11" || canonical(moved) === canonical(stored.settings)) {
+      return await openWith(moved);
+    }
+    try {
+      return await openWith(moved);
+    } catch (first) {
+      // the settings may be about another TPM, for which the key is yet to be sealed
+      if (!isAboutPlace(first)) throw first;
+      return await openWith(stored.settings).catch((second: unknown) => {
+        // that it is not there any more is no news where the device has moved
+        throw codeOf(second) === "MASTER_KEY_UNUSABLE" ? second : first;
+      });
+    }
   }
 
   /** @throws PROTECTOR_DIFFERS */
@@ -80,31 +100,45 @@ export class Custody {
     }
     return canonical(stored.settings) !== canonical(this.#settings);
   }
+}
 
-  /**
-   * Where a device is may have changed since the key was given to it, and only the settings know; of another protector
-   * than theirs the file remembers. What the key was sealed with comes from the file either way.
-   */
-  #settingsFor(stored: StoredMasterKey): ProtectorSettings {
-    if (stored.protector === "file") return { type: "file" };
-    return { ...stored.settings, ...this.#places(stored.protector) };
-  }
-
-  #places(protector: StoredMasterKey["protector"]): Partial<Record<string, string>> {
-    const settings = this.#settings;
-    if (settings.type !== protector) return {};
-    switch (settings.type) {
-      case "systemd-creds":
-        return settings.tpm2Device === undefined ? {} : { tpm2Device: settings.tpm2Device };
-      case "tpm2":
-        return settings.tcti === undefined ? {} : { tcti: settings.tcti };
-      case "pkcs11":
-        return { module: settings.module, pinFile: settings.pinFile };
-      case "file":
-      case "tang":
+/**
+ * Where a device is may have changed since the key was given to it, and only the settings know, if they are about the
+ * same device. What the key was sealed with comes from the file either way.
+ */
+function placesIn(settings: ProtectorSettings, stored: ProtectorSettings): Partial<Record<string, string>> {
+  switch (settings.type) {
+    case "systemd-creds":
+      if (stored.type !== settings.type || settings.tpm2Device === undefined) return {};
+      return { tpm2Device: settings.tpm2Device };
+    case "tpm2":
+      if (stored.type !== settings.type || settings.tcti === undefined) return {};
+      return { tcti: settings.tcti };
+    case "pkcs11":
+      // the PIN of one token is a wrong PIN for another, which counts them
+      if (stored.type !== settings.type || stored.token !== settings.token || stored.key !== settings.key)
         return {};
-    }
+      return { module: settings.module, pinFile: settings.pinFile };
+    case "file":
+    case "tang":
+      return {};
   }
+}
+
+function isAboutPlace(thrown: unknown): boolean {
+  return ABOUT_PLACE.has(codeOf(thrown));
+}
+
+/** It is another device, it is none, or it hangs. */
+const ABOUT_PLACE: ReadonlySet<string> = new Set([
+  "MASTER_KEY_UNUSABLE",
+  "PROTECTOR_UNAVAILABLE",
+  "TOOL_FAILED",
+  "TOOL_TIMEOUT",
+]);
+
+function codeOf(thrown: unknown): string {
+  return asLuksmithError(thrown).code;
 }
 
 function canonical(settings: ProtectorSettings): string {

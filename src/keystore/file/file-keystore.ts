@@ -1,5 +1,6 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
 import { type CommandRunner, ExecaCommandRunner } from "../../exec/command-runner.js";
+import type { MountTables } from "../../fs/missing-mount.js";
 import type { FileKeystoreSettings } from "../../generated/keystore-file.js";
 import type { KeyRecord } from "../../generated/key-record.js";
 import type { StoredKey } from "../../generated/stored-key.js";
@@ -43,9 +44,10 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
   constructor(
     { name, directory, protector = { type: "file" } }: FileKeystorePlace,
     runner: CommandRunner = new ExecaCommandRunner(),
+    mounts?: MountTables,
   ) {
     this.name = name;
-    this.#records = new RecordDirectory(directory);
+    this.#records = new RecordDirectory(directory, mounts);
     this.#masterKey = new MasterKey(directory, { settings: protector, runner });
   }
 
@@ -75,18 +77,27 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
   }
 
   async update(record: KeyRecord): Promise<void> {
+    // somebody else's change in between is read, and then replaced: the later one holds
+    while ((await this.#tryUpdate(record)) === "changed");
+  }
+
+  async #tryUpdate(record: KeyRecord): Promise<"replaced" | "changed"> {
+    const task = `cannot update key ${record.uuid}`;
     const uuid = parseKeyUuid(record.uuid);
+    // before the key is read, so that a change after that is seen
+    const stamp = await reading(task, () => uuid && this.#records.stamp(uuid));
     const key = uuid && (await this.fetch(uuid));
     if (key === undefined) {
       throw new LuksmithError("KEY_NOT_FOUND", {
-        what: `cannot update key ${record.uuid}`,
+        what: task,
         why: `keystore ${this.name} has no such key`,
       });
     }
     using passphrase = key.passphrase;
-    await writing(`cannot update key ${record.uuid}`, async () => {
+    return await writing(task, async () => {
       this.#records.prepare();
-      this.#records.replace(...this.#sealed({ record, passphrase }, await this.#masterKeyForWriting()));
+      const sealed = this.#sealed({ record, passphrase }, await this.#masterKeyForWriting());
+      return this.#records.replaceIf(stamp, ...sealed);
     });
   }
 

@@ -41,7 +41,8 @@ export class MasterKeyFile {
   }
 
   create(stored: StoredMasterKey): "created" | "exists" {
-    return createFile(this.path, this.#bytesOf(stored), PRIVATE_FILE.mode);
+    // another process may have sealed a record under it at once
+    return createFile(this.path, this.#bytesOf(stored), PRIVATE_FILE.mode, "keep");
   }
 
   /** The old file or the new one is there, whole, whatever happens meanwhile. */

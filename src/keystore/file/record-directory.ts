@@ -1,24 +1,50 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { LuksmithError } from "../../error/luksmith-error.js";
+import { shellWord } from "../../error/shell-word.js";
 import { createFile, makeDirectory, removeFile, replaceFile, syncDirectory } from "../../fs/atomic-file.js";
 import { PRIVATE_DIRECTORY, PRIVATE_FILE, readGuardedFile, statGuarded } from "../../fs/guarded-file.js";
 import { removeLeftovers } from "../../fs/leftovers.js";
+import { missingMount, type MountTables } from "../../fs/missing-mount.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
 import { STORED_KEY_LIMIT } from "./stored-key.js";
 
 const SUFFIX = ".json";
 
+class Changed extends Error {}
+
 /**
  * `records/<uuid>.json` in the keystore's directory: names and bytes, whatever they mean. Every method throws
- * PERMISSIONS_UNSAFE for what others than root may touch, and Node's system errors.
+ * PERMISSIONS_UNSAFE for what others than root may touch, KEYSTORE_UNAVAILABLE for a file system that is not mounted,
+ * and Node's system errors.
  */
 export class RecordDirectory {
   readonly #parent: string;
   readonly #path: string;
+  readonly #mounts: MountTables | undefined;
+  #isMounted = false;
 
-  constructor(keystoreDirectory: string) {
+  constructor(keystoreDirectory: string, mounts?: MountTables) {
     this.#parent = keystoreDirectory;
     this.#path = join(keystoreDirectory, "records");
+    this.#mounts = mounts;
+  }
+
+  /**
+   * That the directory is on the file system that fstab names for it: below an empty mount point there is no key, and
+   * a new master key there would hide all others. Looks once. @throws KEYSTORE_UNAVAILABLE
+   */
+  requireMounted(): void {
+    if (this.#isMounted) return;
+    const mountPoint = missingMount(this.#parent, this.#mounts);
+    if (mountPoint !== undefined) {
+      throw new LuksmithError("KEYSTORE_UNAVAILABLE", {
+        what: `cannot use the keystore ${this.#parent}`,
+        why: `its file system is not mounted: /etc/fstab names ${mountPoint}`,
+        hint: `mount ${shellWord(mountPoint)}`,
+      });
+    }
+    this.#isMounted = true;
   }
 
   pathOf(uuid: KeyUuid): string {
@@ -27,10 +53,18 @@ export class RecordDirectory {
 
   /** Makes the directories where they are missing, and removes what killed writes left in them. */
   prepare(): void {
+    this.requireMounted();
     makeDirectory(this.#path, PRIVATE_DIRECTORY.mode);
     if (!this.#exists()) return;
     removeLeftovers(this.#parent);
     removeLeftovers(this.#path);
+  }
+
+  /** Changes whenever the record's file does; undefined if there is none. */
+  stamp(uuid: KeyUuid): string | undefined {
+    if (!this.#exists()) return undefined;
+    const stats = statGuarded(this.pathOf(uuid), PRIVATE_FILE);
+    return stats && `${stats.ino} ${stats.size} ${stats.ctimeMs}`;
   }
 
   /** Undefined if there is none. At most one byte more than the limit, so that the reader sees that it is too long. */
@@ -45,8 +79,22 @@ export class RecordDirectory {
     return createFile(this.pathOf(uuid), bytes, PRIVATE_FILE.mode);
   }
 
+  /** Whatever is there now. */
   replace(uuid: KeyUuid, bytes: Buffer): void {
     replaceFile(this.pathOf(uuid), bytes, PRIVATE_FILE.mode);
+  }
+
+  /** Replaces the file that had `stamp`, and no other: one that was deleted meanwhile does not come back. */
+  replaceIf(stamp: string | undefined, uuid: KeyUuid, bytes: Buffer): "replaced" | "changed" {
+    try {
+      replaceFile(this.pathOf(uuid), bytes, PRIVATE_FILE.mode, () => {
+        if (this.stamp(uuid) !== stamp) throw new Changed();
+      });
+      return "replaced";
+    } catch (thrown) {
+      if (thrown instanceof Changed) return "changed";
+      throw thrown;
+    }
   }
 
   remove(uuid: KeyUuid): void {
@@ -68,6 +116,7 @@ export class RecordDirectory {
   }
 
   #exists(): boolean {
+    this.requireMounted();
     const parent = statGuarded(this.#parent, PRIVATE_DIRECTORY);
     return parent !== undefined && statGuarded(this.#path, PRIVATE_DIRECTORY) !== undefined;
   }

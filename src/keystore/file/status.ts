@@ -1,5 +1,6 @@
 import { asLuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
+import type { MountTables } from "../../fs/missing-mount.js";
 import { Custody } from "./custody.js";
 import { reading } from "./failures.js";
 import type { FileKeystorePlace } from "./file-keystore.js";
@@ -25,10 +26,11 @@ export interface FileKeystoreStatus {
 export async function statusOf(
   { directory, protector = { type: "file" } }: FileKeystorePlace,
   runner: CommandRunner,
+  mounts?: MountTables,
 ): Promise<FileKeystoreStatus> {
   const file = new MasterKeyFile(directory);
   return await reading(`cannot read the keystore ${directory}`, () => {
-    const keys = new RecordDirectory(directory).uuids().length;
+    const keys = new RecordDirectory(directory, mounts).uuids().length;
     const stored = readIfSound(file);
     const settings = protector.type;
     if (stored === undefined || stored === "damaged") {

@@ -22,10 +22,18 @@ interface ApplicationInformation {
 export interface ObjectAttributes {
   /** Of the enumeration State. */
   readonly state: number;
+  readonly names: readonly string[];
+  /** Object groups that it belongs to. */
+  readonly groups: readonly string[];
   readonly information: readonly (ApplicationInformation & { readonly index: number })[];
 }
 
-const READ = { State: TAG.State, "Application Specific Information": TAG.ApplicationSpecificInformation };
+const READ = {
+  State: TAG.State,
+  Name: TAG.Name,
+  "Object Group": TAG.ObjectGroup,
+  "Application Specific Information": TAG.ApplicationSpecificInformation,
+};
 
 /** Attributes of a new object. */
 export function newAttributes(version: Version, attributes: readonly Attribute[]): Item {
@@ -53,6 +61,8 @@ export function readAttributes(version: Version, payload: readonly Item[]): Obje
     : all(payload, TAG.Attribute, "structure").flatMap(unnamed);
   return {
     state: required(attributes, TAG.State, "enumeration"),
+    names: all(attributes, TAG.Name, "structure").map((name) => required(name, TAG.NameValue, "text")),
+    groups: all(attributes, TAG.ObjectGroup, "text"),
     information: all(attributes, TAG.ApplicationSpecificInformation, "structure").map((value, position) => ({
       namespace: required(value, TAG.ApplicationNamespace, "text"),
       data: required(value, TAG.ApplicationData, "text"),

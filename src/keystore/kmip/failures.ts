@@ -34,6 +34,10 @@ const NOT_PERMITTED = new Set<number>([
   REASON.Sensitive,
   REASON.NotExtractable,
 ]);
+/** Of what is listed. An object that we registered and nobody has activated may well be gone. */
+const ON_LISTED_OBJECTS = new Set<Operation<unknown>["name"]>([
+  ...(["Locate", "Get", "Get Attributes", "Modify Attribute", "Revoke", "Destroy"] as const),
+]);
 /** Of servers that let a name be given only once. */
 const NAME_TAKEN = new Set<number>([REASON.ObjectAlreadyExists, REASON.NonUniqueNameAttribute]);
 const NOT_KNOWN = new Set<number>([REASON.AuthenticationNotSuccessful, REASON.BadPassword]);
@@ -72,8 +76,8 @@ export function refusedAs(
   if (NOT_PERMITTED.has(reason)) {
     return forbidden(place, why, permissionHint(asker));
   }
-  if (NOT_THERE.has(reason) && operation.manner === "read") {
-    return forbidden(place, `it lists an object and does not give it out: ${why}`, permissionHint(asker));
+  if (NOT_THERE.has(reason) && ON_LISTED_OBJECTS.has(operation.name)) {
+    return forbidden(place, `it lists an object and then denies it: ${why}`, permissionHint(asker));
   }
   if (reason === REASON.OperationNotSupported) {
     const offer =
@@ -85,6 +89,15 @@ export function refusedAs(
     what: `keystore ${place.name} does not do what luksmith asks`,
     why: `${place.address}: ${why}`,
     hint: `the server's log says more; ${PAGE} says what a server must have`,
+  });
+}
+
+/** Something on the server that its administrator must look at. */
+export function corrupt({ name, address }: Place, why: string): LuksmithError {
+  return new LuksmithError("KEY_CORRUPT", {
+    what: `keystore ${name} has something that is no key`,
+    why: `${address}: ${why}`,
+    hint: `mend it on the server: ${PAGE} says what belongs to a key`,
   });
 }
 

@@ -26,7 +26,7 @@ export class KeyName implements SharedName {
   async entries(): Promise<Entry[]> {
     const objects = await this.objects.of(this.uuid);
     const ghosts = objects.filter((object) => object.id !== this.#mine && this.#isOurs(object));
-    for (const { id } of ghosts) await this.objects.discard(id);
+    for (const { id } of ghosts) await this.objects.discard(id, this.uuid);
     return objects
       .filter((object) => !ghosts.includes(object))
       .map(({ id, attributes }) => ({ id, finished: attributes.state !== STATE.PreActive }));
@@ -50,7 +50,7 @@ export class KeyName implements SharedName {
   }
 
   remove(id: string): Promise<void> {
-    return this.objects.discard(id);
+    return this.objects.discard(id, this.uuid);
   }
 
   #isOurs({ attributes }: KeyObject): boolean {

@@ -20,6 +20,7 @@ import { storeUnique } from "../remote/unique-store.js";
 import { testRoundTrip } from "../round-trip.js";
 import {
   connectionFailedAs,
+  corrupt,
   isRefusedAsMissing,
   isRefusedAsTaken,
   isRefusedAsUnknown,
@@ -126,7 +127,7 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
 
   async delete(uuid: KeyUuid): Promise<void> {
     await this.#speaking(async (objects) => {
-      await Promise.all((await objects.of(uuid)).map((object) => objects.destroy(object)));
+      await objects.destroyAll(uuid);
     });
   }
 
@@ -168,7 +169,7 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     const [only, ...more] = objects.filter(({ attributes }) => attributes.state !== STATE.PreActive);
     if (more.length === 0) return only;
     const ids = objects.map(({ id }) => quoted(id)).join(", ");
-    throw this.#corrupt(`there are several objects of the name of key ${uuid}: ${ids}`);
+    throw corrupt(this.#client.place, `there are several objects of the name of key ${uuid}: ${ids}`);
   }
 
   /** @throws KEYSTORE_FORBIDDEN if the object was revoked, KEY_CORRUPT */
@@ -184,7 +185,7 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
       case "information":
         return read.information;
       case "damaged":
-        throw this.#corrupt(`object ${quoted(object.id)} ${read.reason}`);
+        throw corrupt(this.#client.place, `object ${quoted(object.id)} ${read.reason}`);
     }
   }
 
@@ -202,14 +203,6 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     return new LuksmithError("KEY_NOT_FOUND", {
       what: `cannot update key ${uuid}`,
       why: `keystore ${this.name} has no such key`,
-    });
-  }
-
-  #corrupt(why: string): LuksmithError {
-    return new LuksmithError("KEY_CORRUPT", {
-      what: `keystore ${this.name} has something that is no key`,
-      why: `${this.#client.place.address}: ${why}`,
-      hint: "mend it on the server: docs/keystores/kmip.md says what belongs to a key",
     });
   }
 

@@ -43,6 +43,14 @@ export function readInformation(attributes: ObjectAttributes, uuid?: KeyUuid): R
   return { kind: "information", information: { writer: value.writer, record: value.record } };
 }
 
+/** Whether the object says that it belongs to the key, be its record understood or not. */
+export function isMarkedAs(uuid: KeyUuid, attributes: ObjectAttributes): boolean {
+  const value = parseJson(informationIn(attributes)?.data ?? "");
+  if (typeof value !== "object" || value === null || !("record" in value)) return false;
+  const { record } = value;
+  return typeof record === "object" && record !== null && "uuid" in record && record.uuid === uuid;
+}
+
 function isStored(value: unknown): value is { version: 1; writer: string; record: KeyRecord } {
   if (typeof value !== "object" || value === null) return false;
   if (!("version" in value && "writer" in value && "record" in value)) return false;

@@ -1,4 +1,5 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
+import type { KeyRecord } from "../../generated/key-record.js";
 import { keyUuidOf } from "../key-record.js";
 import type { Key, Keystore } from "../keystore.js";
 import type { KeyUuid } from "../key-uuid.js";
@@ -30,10 +31,15 @@ export async function collectKeys(
   const found = new Map<KeyUuid, EscrowKey>();
   try {
     await eachBounded(uuids, FETCHES_AT_A_TIME, async (uuid) => {
-      for (const keystore of keystores) {
-        const key = await keystore.fetch(uuid);
-        if (key !== undefined) keep(found, uuid, { ...key, keystore: keystore.name });
-      }
+      const fetchFromAll = async () => {
+        for (const keystore of keystores) {
+          const key = await keystore.fetch(uuid);
+          if (key !== undefined) keep(found, uuid, { ...key, keystore: keystore.name });
+        }
+      };
+      await fetchFromAll();
+      // moved from the last to the first one between two questions
+      if (!found.has(uuid)) await fetchFromAll();
     });
     return uuids.map((uuid) => found.get(uuid) ?? missing(uuid));
   } catch (thrown) {
@@ -50,13 +56,21 @@ export function disposeOf(keys: readonly Key[]): void {
 async function selectUuids(keystores: readonly Keystore[], { guests, uuids }: Selection): Promise<KeyUuid[]> {
   // keys that are named need no list, which a single damaged record can make impossible
   if (guests.length === 0 && uuids.length > 0) return [...new Set(uuids)];
-  const lists = await Promise.all(keystores.map((keystore) => keystore.find({})));
-  const records = lists
-    .flat()
+  const records = (await listTwice(keystores))
     .filter((record) => !isThrowAway(record))
     .sort((a, b) => compare([a.guest.name, a.disk, a.uuid], [b.guest.name, b.disk, b.uuid]));
   const ofGuests = guests.length === 0 ? records : guests.flatMap((guest) => recordsOfGuest(records, guest));
   return [...new Set([...ofGuests.map(keyUuidOf), ...uuids])];
+}
+
+/**
+ * A key that is moved meanwhile is in none of the lists if those of its new keystore end before, and those of its old
+ * one begin after. Every keystore is listed after every other one here: one of the two has it then.
+ */
+async function listTwice(keystores: readonly Keystore[]): Promise<KeyRecord[]> {
+  const list = async () => (await Promise.all(keystores.map((keystore) => keystore.find({})))).flat();
+  const once = await list();
+  return keystores.length === 1 ? once : [...once, ...(await list())];
 }
 
 function compare(a: readonly string[], b: readonly string[]): number {

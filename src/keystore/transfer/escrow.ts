@@ -40,9 +40,11 @@ export function readEscrow(plaintext: Secret): EscrowKey[] {
   const value = parse(plaintext);
   if (!isKeyEscrow(value)) throw invalid(reasonAgainst(value));
   const { keys } = value as KeyEscrow;
-  const uuids = keys.map(({ record }) => record.uuid);
-  const twice = uuids.find((uuid, index) => uuids.indexOf(uuid) !== index);
-  if (twice !== undefined) throw invalid(`it has two keys ${twice}`);
+  const seen = new Set<string>();
+  for (const { record } of keys) {
+    if (seen.has(record.uuid)) throw invalid(`it has two keys ${record.uuid}`);
+    seen.add(record.uuid);
+  }
   return keys.map(({ keystore, record, passphrase, passphraseBase64 }) => ({
     keystore,
     record,

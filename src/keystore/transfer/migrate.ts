@@ -6,6 +6,7 @@ import type { Keystore } from "../keystore.js";
 import { Despair } from "./despair.js";
 import { eachBounded } from "./each-bounded.js";
 import { foreseeMove, type Move, moveKey } from "./move-key.js";
+import type { Pauses } from "./pauses.js";
 import { requireSeparate } from "./separate.js";
 import type { Target } from "./target.js";
 
@@ -30,6 +31,8 @@ export interface Migration {
   readonly records: readonly KeyRecord[];
   readonly locks: Pick<GuestLocks, "hold">;
   readonly manner: "apply" | "dry-run";
+  /** Between looks at one and the same keystore, if not the usual ones. */
+  readonly pauses?: Pauses;
   /** Hears of every record once, as soon as it is settled. */
   readonly settled: (result: MigrationResult) => void;
 }
@@ -39,9 +42,9 @@ export interface Migration {
  * @throws KEY_CONFLICT if both are one store, or what the target throws at the first key: nothing was moved then
  */
 export async function migrateKeys(migration: Migration): Promise<void> {
-  const { from, target, records, manner } = migration;
+  const { from, target, records, manner, pauses } = migration;
   if (records.length === 0) return;
-  if (manner === "apply") await requireSeparate(from, target.keystore);
+  if (manner === "apply") await requireSeparate(from, target, pauses);
   const despair = new Despair();
   await eachBounded(byGuest(records), GUESTS_AT_A_TIME, (ofGuest) => moveGuest(ofGuest, migration, despair));
 }
@@ -51,7 +54,7 @@ async function moveGuest(
   migration: Migration,
   despair: Despair,
 ): Promise<void> {
-  const { from, target, locks, manner, settled } = migration;
+  const { from, target, locks, manner, pauses, settled } = migration;
   const waiting = new Set(records);
   const settle = (result: MigrationResult) => {
     waiting.delete(result.record);
@@ -65,7 +68,7 @@ async function moveGuest(
     const uuid = keyUuidOf(record);
     try {
       const move =
-        manner === "apply" ? moveKey(uuid, from, target) : foreseeMove(uuid, from, target.keystore);
+        manner === "apply" ? moveKey(uuid, from, target, pauses) : foreseeMove(uuid, from, target.keystore);
       const outcome = await move;
       despair.end();
       settle({ record, outcome });

@@ -1,7 +1,9 @@
-import { LuksmithError } from "../../error/luksmith-error.js";
-import { canDelete, type Key, type Keystore } from "../keystore.js";
+import { asLuksmithError } from "../../error/luksmith-error.js";
+import { canDelete, type Keystore } from "../keystore.js";
 import type { KeyUuid } from "../key-uuid.js";
 import { differenceOf, keyConflict } from "./compare-keys.js";
+import { keepLastCopy } from "./keep-last-copy.js";
+import { PAUSES, type Pauses } from "./pauses.js";
 import { bringTo, type Target } from "./target.js";
 
 /** `copied`: the source cannot delete. `gone`: the source no longer has it, somebody else moved or deleted it. */
@@ -16,18 +18,28 @@ export type Move = "moved" | "copied" | "gone";
  * the key finds it in one of the two, or, asking the target just before and the source just after, looks again (a
  * start that misses a key does); one that sets it to `active` at this very moment may do so in vain, and the next start
  * proves the passphrase again. Two hosts that move the same key in opposite directions could each delete what the
- * other one has just verified: so the target is looked at once more afterwards, and gets the key back.
+ * other one has just verified: so the target is looked at once more afterwards, and the key is put back if need be.
  * @throws KEY_CONFLICT, KEY_IN_USE (the source keeps it for somebody else), whatever the keystores throw
  */
-export async function moveKey(uuid: KeyUuid, from: Keystore, target: Target): Promise<Move> {
+export async function moveKey(
+  uuid: KeyUuid,
+  from: Keystore,
+  target: Target,
+  pauses: Pauses = PAUSES,
+): Promise<Move> {
   const key = await from.fetch(uuid);
   if (key === undefined) return "gone";
   using passphrase = key.passphrase;
-  const { record } = key;
-  await bringTo(target, { record, passphrase }, `keystore ${from.name}`);
+  await bringTo(target, { ...key, passphrase }, `keystore ${from.name}`);
   if (!canDelete(from)) return "copied";
-  await from.delete(uuid);
-  await putBackIfVanished({ record, passphrase }, uuid, target);
+  try {
+    await from.delete(uuid);
+  } catch (thrown) {
+    // it may be deleted all the same, when only the answer was lost; a refusal has changed nothing
+    if (asLuksmithError(thrown).code !== "KEY_IN_USE") await keepLastCopy(key, from, target, pauses);
+    throw thrown;
+  }
+  await keepLastCopy(key, from, target, pauses);
   return "moved";
 }
 
@@ -44,20 +56,4 @@ export async function foreseeMove(uuid: KeyUuid, from: Keystore, to: Keystore): 
     throw keyConflict(task, difference, [`keystore ${from.name}`, `keystore ${to.name}`]);
   }
   return canDelete(from) ? "moved" : "copied";
-}
-
-async function putBackIfVanished(key: Key, uuid: KeyUuid, { keystore, witness }: Target): Promise<void> {
-  // it was there a moment ago, and a keystore that is away now has not lost it
-  const still = await witness.fetch(uuid).catch(() => "unknown" as const);
-  if (still === "unknown") return;
-  if (still !== undefined) {
-    still.passphrase.dispose();
-    return;
-  }
-  await keystore.store(key);
-  throw new LuksmithError("KEY_CONFLICT", {
-    what: `key ${uuid} vanished from keystore ${keystore.name} while it was moved there; it was put back`,
-    why: "somebody deleted it, or moves keys the other way",
-    hint: "see that nobody else works on these keystores, then run the command again",
-  });
 }

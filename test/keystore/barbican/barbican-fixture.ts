@@ -1,4 +1,6 @@
+import { execa } from "execa";
 import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import { ExecaCommandRunner } from "../../../src/exec/command-runner.js";
 import type { TlsSettings } from "../../../src/generated/keystore-tls.js";
 import type { BarbicanAccess } from "../../../src/keystore/barbican/barbican-access.js";
@@ -95,6 +97,14 @@ function jsonOf(text: string): Answer["json"] {
     // a payload, or nothing
     return {} as Answer["json"];
   }
+}
+
+/** Changes what Barbican has in a way that it offers to nobody. */
+export async function inDatabase({ dir }: BarbicanServer, sql: string): Promise<string> {
+  const { stdout } = await execa("sqlite3", ["-bail", join(dir, "barbican.sqlite")], {
+    input: `.timeout 5000\n${sql};`,
+  });
+  return stdout;
 }
 
 /** A project of its own on `server`, which is an empty keystore; over TLS if an authority is given. */

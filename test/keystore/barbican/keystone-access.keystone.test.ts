@@ -357,12 +357,12 @@ describe("a Keystone that is not well", () => {
     const [long, short] = [accessOf(), accessOf()];
     keystone.freeze();
     try {
-      const start = performance.now();
       expect(await failure(short.headers(budget(500)))).toMatchObject({ code: "KEYSTORE_UNAVAILABLE" });
       // one who waits for the request of another has its own limit
-      const patient = failure(long.headers(budget(2000)));
+      let over = false;
+      const patient = failure(long.headers(budget(2000))).finally(() => (over = true));
       expect(await failure(long.headers(budget(500)))).toMatchObject({ code: "KEYSTORE_UNAVAILABLE" });
-      expect(performance.now() - start).toBeLessThan(1900);
+      expect(over).toBe(false);
       expect(await patient).toMatchObject({ code: "KEYSTORE_UNAVAILABLE" });
     } finally {
       keystone.thaw();

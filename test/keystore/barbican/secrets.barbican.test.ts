@@ -1,6 +1,4 @@
-import { execa } from "execa";
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { KeyRecord } from "../../../src/generated/key-record.js";
 import { keyUuidOf } from "../../../src/keystore/key-record.js";
@@ -8,7 +6,7 @@ import { Secret } from "../../../src/secret/secret.js";
 import { type BarbicanServer, startBarbican } from "../../lab/barbican-server.js";
 import type { CompleteKeystore } from "../../contract/keystore.contract.js";
 import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
-import { type Ask, askingAs, barbicanKeystore, type SecretJson } from "./barbican-fixture.js";
+import { type Ask, askingAs, barbicanKeystore, inDatabase, type SecretJson } from "./barbican-fixture.js";
 
 let server: BarbicanServer;
 beforeAll(async () => {
@@ -263,6 +261,17 @@ describe("secrets without payload", () => {
 });
 
 describe("many keys in Barbican", () => {
+  it("do not hide one behind secrets that have the same mode", async () => {
+    const record = sampleRecord();
+    const body = { name: "begun", secret_type: "passphrase", mode: `luksmith:${record.uuid}` };
+    for (let count = 0; count < 101; count++) await ask("POST /v1/secrets", body);
+    await imitate(record, "passphrase");
+    expect(await passphraseIn(keystore, record)).toEqual(Buffer.from("passphrase"));
+    await expect(storeText(keystore, record, "another")).rejects.toMatchObject({ code: "KEY_EXISTS" });
+    await keystore.delete(keyUuidOf(record));
+    expect((await ask("GET /v1/secrets")).json.total).toBe(0);
+  });
+
   it("are listed whole, page by page, among others", async () => {
     const records = Array.from({ length: 130 }, () => sampleRecord());
     const [first, ...others] = records;
@@ -333,9 +342,6 @@ async function multiply(id: string, original: string, records: readonly KeyRecor
   await database(`BEGIN; ${statements.flat().join("")} COMMIT;`);
 }
 
-async function database(sql: string): Promise<string> {
-  const { stdout } = await execa("sqlite3", ["-bail", join(server.dir, "barbican.sqlite")], {
-    input: `.timeout 5000\n${sql};`,
-  });
-  return stdout;
+function database(sql: string): Promise<string> {
+  return inDatabase(server, sql);
 }

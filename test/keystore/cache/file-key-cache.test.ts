@@ -215,12 +215,19 @@ describe("the cache", () => {
     expect(await world.copies()).toEqual([]);
   });
 
-  it("makes a copy anew, however fresh it is, when its keystore is another one", async () => {
+  it("makes a copy anew, however fresh it is, that a process with earlier settings has just made", async () => {
     const world = new CacheWorld();
     const record = activeRecord();
-    await world.outcome(record);
+    const earlier = world.keyring(record, "renew");
+    await earlier.locate(keyUuidOf(record));
+    await earlier.settled();
     const moved = [{ name: "vault1", type: "vault", url: "https://new.example:8200" }];
     world.settings = { ...world.settings, keystores: moved };
+    for (let round = 0; round < 2; round++) await world.outcome(record);
+    expect(await world.copies()).toEqual(["sealed usable"]);
+    await earlier.locate(keyUuidOf(record));
+    await earlier.settled();
+    expect(await world.copies()).toEqual(["sealed unwanted"]);
     await world.outcome(record);
     expect(await world.copies()).toEqual(["sealed usable"]);
   });

@@ -1,5 +1,6 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { ExecaCommandRunner } from "../../../src/exec/command-runner.js";
 import { KeystoreCare } from "../../../src/keystore/file/care.js";
@@ -15,14 +16,11 @@ const runner = new ExecaCommandRunner();
 async function prepare(directory = join(temporaryDirectory(), "keystore")) {
   const record = sampleRecord();
   await storeText(fileKeystore(directory), record, "passphrase");
-  const care = new KeystoreCare(
-    { name: "local", type: "file", directory },
-    runner,
-    join(temporaryDirectory(), "lock"),
-  );
+  const locks = join(temporaryDirectory(), "lock");
+  const care = new KeystoreCare({ name: "local", type: "file", directory }, runner, locks);
   const path = join(directory, "master-key.json");
   const json = () => JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
-  return { directory, record, care, path, json };
+  return { directory, locks, record, care, path, json };
 }
 
 /** Makes a recovery passphrase, and what it is. */
@@ -148,6 +146,29 @@ describe("recovery passphrase of a keystore", () => {
     await care.restore(secret(passphrase), "dry-run");
     await care.reprotect("dry-run");
     expect(treeOf(directory)).toEqual(before);
+  });
+
+  it("is one at a time, whatever path leads to the directory", async () => {
+    const { directory, locks, care } = await prepare();
+    const link = join(temporaryDirectory(), "link");
+    symlinkSync(dirname(directory), link);
+    const made: string[] = [];
+    const paths = [`${directory}/`, join(link, "keystore")];
+    const others = paths.map(
+      (path) => new KeystoreCare({ name: "local", type: "file", directory: path }, runner, locks),
+    );
+    let running = 0;
+    await Promise.all(
+      [care, ...others].map((each) =>
+        each.createRecovery({ manner: "apply", existing: "replace" }, async () => {
+          running += 1;
+          await setTimeout(600);
+          made.push(`of ${running}`);
+          running -= 1;
+        }),
+      ),
+    );
+    expect(made).toEqual(["of 1", "of 1", "of 1"]);
   });
 
   it.each(["bytes", "inodes"] as const)("changes nothing when there are no %s left", async (what) => {

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { LuksmithError } from "../../../src/error/luksmith-error.js";
 import { keyUuidOf } from "../../../src/keystore/key-record.js";
 import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { Secret } from "../../../src/secret/secret.js";
@@ -58,6 +59,24 @@ describe("file keystore", () => {
     expect(stored).toMatchObject({ version: 1, algorithm: "aes-256-gcm", record });
     const masterKey: unknown = JSON.parse(readFileSync(join(directory, "master-key.json"), "utf8"));
     expect(masterKey).toMatchObject({ version: 1, protector: "file" });
+  });
+
+  it("has no key again that was deleted during its update, at whatever moment", async () => {
+    const directory = temporaryDirectory();
+    const keystore = fileKeystore(directory);
+    for (let moment = 0; moment < 40; moment++) {
+      const record = sampleRecord();
+      await storeText(keystore, record, "passphrase");
+      const updated = keystore.update({ ...record, state: "active" }).then(
+        () => "done",
+        (thrown: unknown) => (thrown as LuksmithError).code,
+      );
+      for (let tick = 0; tick < moment; tick++) await Promise.resolve();
+      await fileKeystore(directory).delete(keyUuidOf(record));
+      expect(["done", "KEY_NOT_FOUND"]).toContain(await updated);
+      expect(await keystore.fetch(keyUuidOf(record)), `after ${moment} ticks`).toBeUndefined();
+    }
+    expect(await keystore.list()).toEqual([]);
   });
 
   it("uses a fresh IV for every write", async () => {

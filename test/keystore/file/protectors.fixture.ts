@@ -17,7 +17,9 @@ export class TokenRunner extends RecordingCommandRunner {
   }
 
   override run(command: Command): ReturnType<RecordingCommandRunner["run"]> {
-    return super.run(command.tool === "node" ? { ...command, env: this.hsm.env } : command);
+    return super.run(
+      command.tool === "node" ? { ...command, env: { ...command.env, ...this.hsm.env } } : command,
+    );
   }
 }
 

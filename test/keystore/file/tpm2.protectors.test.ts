@@ -87,14 +87,28 @@ describe("master key in a TPM", () => {
   });
 
   it("is of no use to another TPM", async () => {
-    const { fetch, under, record } = await prepare();
+    const { under, record } = await prepare();
     await using other = await startSwtpm();
     const elsewhere = under(tpm2(other));
-    expect(await outcomeOf(passphraseIn(elsewhere.keystore, record))).toMatchObject({
+    await swtpm.kill();
+    const outcome = await outcomeOf(passphraseIn(elsewhere.keystore, record));
+    await swtpm.restart();
+    expect(outcome).toMatchObject({
       code: "MASTER_KEY_UNUSABLE",
       why: expect.stringContaining("another TPM") as string,
     });
-    expect(await fetch()).toBe("passphrase");
+  });
+
+  it("is opened by its own TPM while the settings name another, until reprotect", async () => {
+    const { under, record } = await prepare();
+    await using other = await startSwtpm();
+    const elsewhere = under(tpm2(other));
+    expect(await outcomeOf(passphraseIn(elsewhere.keystore, record))).toBe("passphrase");
+    await elsewhere.care.reprotect("apply");
+    await swtpm.kill();
+    const outcome = await outcomeOf(passphraseIn(elsewhere.another(), record));
+    await swtpm.restart();
+    expect(outcome).toBe("passphrase");
   });
 
   it("is unavailable, within seconds, while the TPM is gone or hangs", async () => {

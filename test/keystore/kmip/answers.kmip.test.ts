@@ -1,98 +1,19 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { LuksmithError, renderError } from "../../../src/error/luksmith-error.js";
-import type { SettingsOf } from "../../../src/keystore/index.js";
+import { keyUuidOf } from "../../../src/keystore/key-record.js";
 import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
-import { bytes, enumeration, integer, structure, text } from "../../../src/keystore/kmip/fields.js";
-import { KmipKeystore } from "../../../src/keystore/kmip/kmip-keystore.js";
+import { bytes, enumeration, integer, structure } from "../../../src/keystore/kmip/fields.js";
 import { OPERATION, REASON, STATE, TAG } from "../../../src/keystore/kmip/tags.js";
 import type { Item } from "../../../src/keystore/kmip/ttlv.js";
 import { versionItem } from "../../../src/keystore/kmip/versions.js";
-import { type Authority, type KeyPair, makeAuthority } from "../../lab/certificates.js";
 import { sampleRecord, storeText } from "../sample-key.js";
-import {
-  type Answer,
-  type Asked,
-  batch,
-  type FakeKmipServer,
-  startFakeKmipServer,
-  VERSION_1_4,
-} from "./fake-kmip-server.js";
+import { attributes, fakeKmipWorld, ids, object } from "./fake-kmip.fixture.js";
+import { type Answer, batch, VERSION_1_4 } from "./fake-kmip-server.js";
 
-let directory: string;
-let authority: Authority;
-let client: KeyPair;
-let pair: KeyPair;
-let fake: FakeKmipServer;
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "luksmith-kmip-fake-"));
-  authority = await makeAuthority(directory);
-  client = await authority.client("client", "host1");
-  pair = await authority.server("fake");
-});
-afterAll(() => {
-  rmSync(directory, { recursive: true });
-});
-beforeEach(async () => {
-  fake = await startFakeKmipServer(pair, authority.caFile);
-});
-afterEach(async () => {
-  await fake[Symbol.asyncDispose]();
-});
-
-function keystore(change: Partial<SettingsOf<"kmip">> = {}): KmipKeystore {
-  return new KmipKeystore({
-    name: "kmip1",
-    type: "kmip",
-    host: "127.0.0.1",
-    port: fake.port,
-    version: "negotiated",
-    object: "secret-data",
-    group: "luksmith",
-    timeout: 5,
-    tls: { caFile: authority.caFile, ...client },
-    ...change,
-  });
-}
-
-/** Answers as a server that has nothing does, but for what `answers` says. */
-function answering(answers: Partial<Record<Asked["operation"], Answer>>): void {
-  fake.answer = ({ operation }) =>
-    answers[operation] ?? (operation === "Discover Versions" ? VERSION_1_4 : []);
-}
-
-const ids = (...found: string[]): Item[] => found.map((id) => text(TAG.UniqueIdentifier, id));
-
-/** What Get Attributes answers about a key of ours. */
-function attributes(record = sampleRecord(), state: number = STATE.Active): Item[] {
-  const value = structure(
-    TAG.AttributeValue,
-    text(TAG.ApplicationNamespace, "luksmith"),
-    text(TAG.ApplicationData, JSON.stringify({ version: 1, writer: "w", record })),
-  );
-  return [
-    ...ids("7"),
-    structure(TAG.Attribute, text(TAG.AttributeName, "State"), enumeration(TAG.AttributeValue, state)),
-    structure(TAG.Attribute, text(TAG.AttributeName, "Application Specific Information"), value),
-  ];
-}
-
-/** What Get answers. */
-function object(id: string, material: Buffer, ...block: Item[]): Item[] {
-  const value = structure(TAG.KeyValue, bytes(TAG.KeyMaterial, material));
-  return [
-    enumeration(TAG.ObjectType, 7),
-    text(TAG.UniqueIdentifier, id),
-    structure(
-      TAG.SecretData,
-      enumeration(TAG.SecretDataType, 1),
-      structure(TAG.KeyBlock, enumeration(TAG.KeyFormatType, 2), value, ...block),
-    ),
-  ];
-}
+const world = fakeKmipWorld();
+const { keystore, answering } = world;
 
 /** The application specific information among the attributes of a Register. */
 function informationIn(register: readonly Item[]): Item[] {
@@ -154,7 +75,7 @@ describe("KMIP: what a server refuses", () => {
 
   it("knows its own object when the answer to Register is lost, though the name can be given only once", async () => {
     let stored: Item[] | undefined;
-    fake.answer = ({ operation, payload }) => {
+    world.fake.answer = ({ operation, payload }) => {
       if (operation === "Discover Versions") return VERSION_1_4;
       if (operation === "Locate") return stored === undefined ? [] : ids("7");
       if (operation === "Get Attributes") return stored ?? [];
@@ -167,23 +88,24 @@ describe("KMIP: what a server refuses", () => {
       return [];
     };
     let lost = false;
-    fake.whole = (asked) => {
+    world.fake.whole = (asked) => {
       if (asked[0]?.operation !== "Register" || lost) return undefined;
       lost = true;
-      fake.answer(asked[0]);
+      world.fake.answer(asked[0]);
       return "hang up";
     };
     await storeText(keystore(), sampleRecord(), "x");
-    expect(fake.messages.flat().map(({ operation }) => operation)).toContain("Activate");
+    expect(world.fake.messages.flat().map(({ operation }) => operation)).toContain("Activate");
   });
 
   it("says so when it may not clear away what was left half stored", async () => {
+    const record = sampleRecord();
     answering({
       Locate: ids("7"),
-      "Get Attributes": attributes(sampleRecord(), STATE.PreActive),
+      "Get Attributes": attributes(record, STATE.PreActive),
       Destroy: { reason: REASON.PermissionDenied },
     });
-    await expect(storeText(keystore({ timeout: 3 }), sampleRecord(), "x")).rejects.toMatchObject({
+    await expect(storeText(keystore({ timeout: 3 }), record, "x")).rejects.toMatchObject({
       code: "KEYSTORE_FORBIDDEN",
     });
   });
@@ -211,15 +133,15 @@ describe("KMIP: what a server refuses", () => {
   });
 
   it("shows the user and the password, and says when they are wrong", async () => {
-    const passwordFile = join(directory, "password");
+    const passwordFile = join(world.directory, "password");
     writeFileSync(passwordFile, "s3cret pässword\n");
     chmodSync(passwordFile, 0o600);
     const ours = keystore({ user: "luksmith", passwordFile });
     expect(await ours.list()).toEqual([]);
-    for (const asked of fake.messages.flat()) {
+    for (const asked of world.fake.messages.flat()) {
       expect(asked).toMatchObject({ user: "luksmith", password: "s3cret pässword" });
     }
-    fake.whole = () => ({ reason: REASON.AuthenticationNotSuccessful });
+    world.fake.whole = () => ({ reason: REASON.AuthenticationNotSuccessful });
     const error = await errorOf(ours.list());
     expect(error.code).toBe("KEYSTORE_AUTH_FAILED");
     expect(renderError(error)).toContain("password of luksmith");
@@ -253,10 +175,10 @@ describe("KMIP: what a server must not answer", () => {
 
   it("does not choose between two keys of one name", async () => {
     answering({ Locate: ids("7", "9"), "Get Attributes": attributes(record) });
-    fake.answer = ((before) => (asked) => {
+    world.fake.answer = ((before) => (asked) => {
       const id = asked.payload.find(({ tag }) => tag === TAG.UniqueIdentifier)?.value as string;
       return asked.operation === "Get" ? object(id, Buffer.from("passphrase")) : before(asked);
-    })(fake.answer);
+    })(world.fake.answer);
     await expect(keystore().fetch(uuid)).rejects.toMatchObject({ code: "KEY_CORRUPT" });
   });
 
@@ -284,12 +206,12 @@ describe("KMIP: what a server must not answer", () => {
     ["no answer", batch([])],
     ["fewer answers than it says", batch([done(OPERATION.Locate)], 2)],
   ])("believes no answer that is %s", async (_, answer) => {
-    fake.whole = ([first]) => (first?.operation === "Discover Versions" ? undefined : answer);
+    world.fake.whole = ([first]) => (first?.operation === "Discover Versions" ? undefined : answer);
     const start = performance.now();
     await expect(keystore().fetch(uuid)).rejects.toMatchObject({ code: "KEYSTORE_ANSWER_INVALID" });
     expect(performance.now() - start).toBeLessThan(3000);
     // the next answer is listened to again
-    fake.whole = () => undefined;
+    world.fake.whole = () => undefined;
     expect(await keystore().fetch(uuid)).toBeUndefined();
   });
 });
@@ -303,14 +225,15 @@ describe("KMIP: versions and batches", () => {
   ])("of %j takes %s", async (theirs, agreed) => {
     answering({ "Discover Versions": theirs.map((version) => versionItem(version as never)) });
     await keystore().fetch(newKeyUuid());
-    expect(fake.messages.at(-1)).toMatchObject([{ operation: "Locate", version: agreed }]);
+    expect(world.fake.messages.at(-1)).toMatchObject([{ operation: "Locate", version: agreed }]);
   });
 
   it("asks in the version that the server takes", async () => {
-    fake.whole = ([first]) => (first?.version === "1.1" ? undefined : { reason: REASON.InvalidMessage });
+    world.fake.whole = ([first]) =>
+      first?.version === "1.1" ? undefined : { reason: REASON.InvalidMessage };
     answering({ "Discover Versions": [versionItem("1.1")] });
     await keystore().fetch(newKeyUuid());
-    expect(fake.messages.at(-1)).toMatchObject([{ operation: "Locate", version: "1.1" }]);
+    expect(world.fake.messages.at(-1)).toMatchObject([{ operation: "Locate", version: "1.1" }]);
   });
 
   it("says that there is no version in common", async () => {
@@ -324,29 +247,33 @@ describe("KMIP: versions and batches", () => {
 
   it("does not negotiate where the settings say the version", async () => {
     await keystore({ version: "1.3" }).fetch(newKeyUuid());
-    expect(fake.messages).toMatchObject([[{ operation: "Locate", version: "1.3" }]]);
+    expect(world.fake.messages).toMatchObject([[{ operation: "Locate", version: "1.3" }]]);
   });
 
   it("asks together what is asked at once", async () => {
     const ours = keystore();
     await Promise.all(Array.from({ length: 16 }, () => ours.fetch(newKeyUuid())));
-    expect(fake.messages.map((asked) => asked.length)).toEqual([1, 16]);
+    expect(world.fake.messages.map((asked) => asked.length)).toEqual([1, 16]);
   });
 
   it("asks one by one a server that takes no batches, or has too much to say", async () => {
-    fake.whole = (asked) => (asked.length > 1 ? { reason: REASON.ResponseTooLarge } : undefined);
+    world.fake.whole = (asked) => (asked.length > 1 ? { reason: REASON.ResponseTooLarge } : undefined);
     const ours = keystore();
     expect(await Promise.all([ours.fetch(newKeyUuid()), ours.fetch(newKeyUuid())])).toEqual([
       undefined,
       undefined,
     ]);
-    expect(fake.messages.map((asked) => asked.length)).toEqual([1, 2, 1, 1]);
+    expect(world.fake.messages.map((asked) => asked.length)).toEqual([1, 2, 1, 1]);
   });
 
   it("deletes on a server that takes no batches", async () => {
-    fake.whole = (asked) => (asked.length > 1 ? { reason: REASON.InvalidMessage } : undefined);
-    answering({ Locate: ids("7"), "Get Attributes": attributes() });
-    await keystore().delete(newKeyUuid());
-    expect(fake.messages.slice(-2)).toMatchObject([[{ operation: "Revoke" }], [{ operation: "Destroy" }]]);
+    world.fake.whole = (asked) => (asked.length > 1 ? { reason: REASON.InvalidMessage } : undefined);
+    const record = sampleRecord();
+    answering({ Locate: ids("7"), "Get Attributes": attributes(record) });
+    await keystore().delete(keyUuidOf(record));
+    expect(world.fake.messages.slice(-2)).toMatchObject([
+      [{ operation: "Revoke" }],
+      [{ operation: "Destroy" }],
+    ]);
   });
 });

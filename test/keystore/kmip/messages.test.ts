@@ -143,7 +143,12 @@ describe("KMIP messages", () => {
 
 describe("KMIP: the record beside a passphrase", () => {
   const read = (data: string) =>
-    readInformation({ state: 2, information: [{ namespace: NAMESPACE, data, index: 0 }] });
+    readInformation({
+      state: 2,
+      names: [],
+      groups: [],
+      information: [{ namespace: NAMESPACE, data, index: 0 }],
+    });
 
   it("is ASCII, and comes back as it was, whatever a guest is called", () => {
     fc.assert(

@@ -40,13 +40,19 @@ async function messagesOf(work: () => Promise<unknown>): Promise<number> {
 }
 
 describe("KMIP: the objects that are keys", () => {
-  it("are active, and one each", async () => {
-    const settings = world.settings();
-    const record = sampleRecord();
-    await storeText(new KmipKeystore(settings), record, "passphrase");
-    const found = await objectsOf(settings).objects().of(keyUuidOf(record));
-    expect(found.map(({ attributes }) => attributes.state)).toEqual([STATE.Active]);
-  });
+  it.each(["1.4", "2.0"] as const)(
+    "are active, and one each, and tell whose they are: %s",
+    async (version) => {
+      const settings = world.settings({ version });
+      const record = sampleRecord();
+      await storeText(new KmipKeystore(settings), record, "passphrase");
+      const found = await objectsOf(settings).objects().of(keyUuidOf(record));
+      const { group } = settings;
+      expect(found.map(({ attributes }) => attributes)).toMatchObject([
+        { state: STATE.Active, names: [`${group}/${record.uuid}`], groups: [group] },
+      ]);
+    },
+  );
 
   it("are no keys before they are activated: nobody gets what was left half stored, and it is cleared away", async () => {
     const settings = world.settings({ timeout: 4 });
@@ -103,7 +109,7 @@ describe("KMIP: the objects that are keys", () => {
     const record = sampleRecord();
     await storeText(new KmipKeystore(settings), record, "stays");
     const [id = ""] = await ids();
-    await objects().discard(id);
+    await objects().discard(id, keyUuidOf(record));
     expect(await passphraseIn(new KmipKeystore(settings), record)).toEqual(Buffer.from("stays"));
   });
 

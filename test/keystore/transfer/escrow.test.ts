@@ -83,6 +83,11 @@ describe("the plaintext of an escrow file", () => {
     );
   });
 
+  it("may have very many keys", () => {
+    const text = textOf(Array.from({ length: 40_000 }, () => keyOf(Buffer.from("x"))));
+    expect(read(text)).toHaveLength(40_000);
+  });
+
   it.each<[what: string, change: (text: string) => string | Buffer]>([
     ["nothing", () => ""],
     ["no JSON", (text) => text.slice(0, -4)],

@@ -59,7 +59,9 @@ export function remoteMigration(name: string, make: () => Promise<RemoteKeystore
     });
 
     it("goes on where a server that stopped answering left it", async () => {
-      const keys = oddKeys();
+      // so many that some are left when those on the way have ended: up to eight that the server had stored already
+      // when it stopped, and ten that wait for it in vain
+      const keys = oddKeys(24);
       for (const { record, bytes } of keys) {
         using passphrase = Secret.own(Buffer.from(bytes));
         await local.a.store({ record, passphrase });
@@ -94,8 +96,8 @@ export function remoteMigration(name: string, make: () => Promise<RemoteKeystore
 }
 
 /** Of several guests, with names and passphrases that are awkward for a server. */
-function oddKeys(): { record: KeyRecord; bytes: Buffer }[] {
-  return Array.from({ length: 16 }, (_, index) => ({
+function oddKeys(length = 16): { record: KeyRecord; bytes: Buffer }[] {
+  return Array.from({ length }, (_, index) => ({
     record: sampleRecord({
       guest: { id: `guest-${index % 6}`, name: index % 2 ? "web1" : 'Gästin "web" 🔑 </x>\n' },
       volume: `/srv/vm/ŝ\\pa ce ${index}.img`,

@@ -63,6 +63,43 @@ describe("collecting keys", () => {
     await expect(collected(world, selection())).rejects.toMatchObject({ code });
   });
 
+  /** Keystores of which the second one moves its key to the first one as soon as the first one was asked `asked` for it. */
+  async function movedMeanwhile(asked: "find" | "fetch"): Promise<TwoKeystores> {
+    const record = of("web");
+    await storeText(world.b, record, "w");
+    let isMoved = false;
+    const move = async () => {
+      if (isMoved) return;
+      isMoved = true;
+      await storeText(world.a, record, "w");
+      await world.b.delete(keyUuidOf(record));
+    };
+    let done: () => void;
+    const moved = new Promise<void>((resolve) => (done = resolve));
+    const a = Object.assign(new FakeFailingKeystore(world.a), {
+      [asked]: async (what: never) => {
+        const answer = await world.a[asked](what);
+        await move();
+        done();
+        return answer;
+      },
+    });
+    const b = Object.assign(new FakeFailingKeystore(world.b), {
+      [asked]: async (what: never) => {
+        await moved;
+        return await world.b[asked](what);
+      },
+    });
+    return { ...world, a, b };
+  }
+
+  it.each(["find", "fetch"] as const)(
+    "takes a key that is moved meanwhile, between two calls of %s",
+    async (asked) => {
+      expect(await collected(await movedMeanwhile(asked))).toEqual(["web vda pending w a"]);
+    },
+  );
+
   it("fails where keystores disagree, or one does not answer", async () => {
     const record = of("web");
     await storeText(world.a, record, "one");

@@ -7,4 +7,6 @@ export const TOKEN_EXIT_CODES = {
   noKey: 24,
   pinRejected: 25,
   pinLocked: 26,
+  loginFailed: 27,
+  notRemembered: 28,
 } as const;

@@ -1,14 +1,20 @@
-import { readFileSync, writeSync } from "node:fs";
+import { fsyncSync, readFileSync, writeSync } from "node:fs";
 import type * as pkcs11js from "pkcs11js";
+import { pinMemory, type PinState } from "./pin-memory.js";
 import { TOKEN_EXIT_CODES as EXIT } from "./pkcs11-exit-codes.js";
 
 /**
  * A process of its own for a token's library, dist/tokens/pkcs11.js:
- * `encrypt|decrypt MODULE TOKEN KEY IV`, with the PIN on descriptor 3. 32 bytes come on standard input and go, through
+ * `encrypt|decrypt MODULE TOKEN KEY IV STAMP`, with the PIN on descriptor 3 and its memory on 4. 32 bytes come on standard input and go, through
  * AES-CBC under the token's key KEY, to standard output. The PIN becomes a string here, which the binding wants;
  * nobody wipes it, but this process ends at once.
  */
-const [operation, modulePath = "", tokenLabel = "", keyLabel = "", iv = ""] = process.argv.slice(2);
+const [operation, modulePath = "", tokenLabel = "", keyLabel = "", iv = "", stamp = ""] =
+  process.argv.slice(2);
+
+/** How a token says that it has not looked at the PIN, and so not counted it. */
+const UNTRIED =
+  /CKR_(PIN_LOCKED|TOKEN_NOT_PRESENT|TOKEN_NOT_RECOGNIZED|USER_PIN_NOT_INITIALIZED|SESSION_HANDLE_INVALID|SESSION_CLOSED)/;
 
 class Failure extends Error {
   constructor(
@@ -78,14 +84,35 @@ function slotOf(token: pkcs11js.PKCS11): pkcs11js.Handle {
 }
 
 function logIn({ CKU_USER }: typeof pkcs11js, token: pkcs11js.PKCS11, session: pkcs11js.Handle): void {
+  const pin = readFileSync(3, "utf8");
+  orFail(EXIT.notRemembered, () => remember("trying"));
   try {
-    token.C_Login(session, CKU_USER, readFileSync(3, "utf8"));
+    token.C_Login(session, CKU_USER, pin);
   } catch (thrown) {
     const said = thrown instanceof Error ? thrown.message : "";
+    if (UNTRIED.test(said)) tryToRemember("none");
     if (/CKR_PIN_LOCKED/.test(said)) throw new Failure(EXIT.pinLocked, "CKR_PIN_LOCKED");
+    if (UNTRIED.test(said)) throw thrown;
     const rejected = /CKR_PIN_(INCORRECT|INVALID|LEN_RANGE)/.exec(said);
-    if (rejected !== null) throw new Failure(EXIT.pinRejected, rejected[0]);
-    throw thrown;
+    if (rejected === null) throw new Failure(EXIT.loginFailed, said.split("\n")[0] ?? "");
+    tryToRemember("rejected");
+    throw new Failure(EXIT.pinRejected, rejected[0]);
+  }
+  tryToRemember("accepted");
+}
+
+/** On stable storage when it returns. */
+function remember(state: PinState): void {
+  writeSync(4, pinMemory(state, stamp), 0);
+  fsyncSync(4);
+}
+
+/** Where it cannot be written, `trying` stays, which keeps the PIN from being tried as well. */
+function tryToRemember(state: PinState): void {
+  try {
+    remember(state);
+  } catch {
+    // what the token said matters more
   }
 }
 

@@ -89,29 +89,33 @@ export class Pkcs11 implements Protector<"pkcs11"> {
    * wrong PIN only the first may try it, and a token in software forgets itself for a moment at each login.
    */
   async #token(operation: "encrypt" | "decrypt", iv: Buffer, input: Buffer): Promise<Secret> {
-    const { module, token } = this.#settings;
-    return await new VolumeLocks(this.#tools.runner, undefined, PATIENCE).hold(
-      `token ${module} ${token}`,
-      () => this.#throughToken(operation, iv, input),
+    const { token } = this.#settings;
+    return await new VolumeLocks(this.#tools.runner, undefined, PATIENCE).hold(`token ${token}`, (lock) =>
+      this.#throughToken(operation, iv, input, lock),
     );
   }
 
-  async #throughToken(operation: "encrypt" | "decrypt", iv: Buffer, input: Buffer): Promise<Secret> {
+  /** @param lock is the process's as well, which may outlive this one and be the one that tries a PIN */
+  async #throughToken(
+    operation: "encrypt" | "decrypt",
+    iv: Buffer,
+    input: Buffer,
+    lock: number,
+  ): Promise<Secret> {
     const { module, token, key, pinFile } = this.#settings;
-    const pins = new PinFile(pinFile, this.#tools.directory);
     try {
-      using pin = pins.read();
-      using pinDescriptor = secretFile(pin);
+      using attempt = new PinFile(pinFile, token, this.#tools.directory).attempt();
+      using pinDescriptor = secretFile(attempt.pin);
+      const words = [operation, module, token, key, iv.toString("hex"), attempt.stamp];
       const { exitCode, output, stderr } = await runForSecret(this.#tools.runner, {
         tool: "node",
-        args: [join(PLUGIN_ROOT, "dist/tokens/pkcs11.js"), operation, module, token, key, iv.toString("hex")],
-        fds: [pinDescriptor.fd],
+        args: [join(PLUGIN_ROOT, "dist/tokens/pkcs11.js"), ...words],
+        fds: [pinDescriptor.fd, attempt.memory, lock],
         input,
         timeout: TIMEOUT,
       });
       if (exitCode === 0 && output.length === MASTER_KEY_BYTES) return output;
       output.dispose();
-      if (exitCode === TOKEN_EXIT_CODES.pinRejected) pins.remember();
       throw this.#failure(exitCode, stderr.trim());
     } finally {
       input.fill(0);
@@ -140,6 +144,18 @@ export class Pkcs11 implements Protector<"pkcs11"> {
           why: `its PIN is locked (${said})`,
           hint: "its security officer unlocks it: pkcs11-tool --init-pin, or the vendor's tool",
         });
+      case TOKEN_EXIT_CODES.loginFailed:
+        return unavailable(
+          what,
+          `its answer to the PIN was ${said}`,
+          `the PIN is not tried again before: touch ${pinFile}`,
+        );
+      case TOKEN_EXIT_CODES.notRemembered:
+        return unavailable(
+          what,
+          `what becomes of the PIN cannot be remembered: ${said}`,
+          `see whether ${this.#tools.directory} can be written`,
+        );
       case TOKEN_EXIT_CODES.noModule:
         return unavailable(what, `the module ${module} cannot be loaded: ${said}`, `ls -l ${module}`);
       case TOKEN_EXIT_CODES.noToken:

@@ -23,7 +23,7 @@ const DELAY = 10;
 const KEYS = 16;
 /** Seconds; nothing here may run into it. */
 const TIMEOUT = 30;
-const TARGET = 1.5;
+const TARGET = 1.2;
 const PASSPHRASE = "x".repeat(88);
 
 /** A keystore that a process has just made, as each hook does: it has no connection and is not authenticated. */

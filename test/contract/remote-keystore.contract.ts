@@ -79,11 +79,12 @@ export function remoteKeystoreContract(
     it.each(["hang", "reset"] as const)("gives up within its time when connections %s", async (kind) => {
       const { keystore, line } = await fixture.over(SHORT);
       line.weather = { kind };
-      for (const operation of operations(keystore)) {
-        const start = performance.now();
-        await expect(operation()).rejects.toMatchObject({ code: "KEYSTORE_UNAVAILABLE" });
-        expect(performance.now() - start).toBeLessThan(1000 * SHORT + GRACE);
-      }
+      const start = performance.now();
+      const tried = operations(keystore).map((operation) =>
+        expect(operation()).rejects.toMatchObject({ code: "KEYSTORE_UNAVAILABLE" }),
+      );
+      await Promise.all(tried);
+      expect(performance.now() - start).toBeLessThan(1000 * SHORT + GRACE);
       line.weather = { kind: "fine" };
       expect(await keystore.list()).toEqual([]);
     });

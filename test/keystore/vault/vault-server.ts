@@ -34,6 +34,7 @@ export interface FakeVault extends VaultServer {
   requests(): Promise<string[]>;
 }
 
+const PROJECT = fileURLToPath(new URL("../../..", import.meta.url));
 const PROGRAM = fileURLToPath(new URL("../../fake/fake-vault.ts", import.meta.url));
 
 /** Removes a directory when its standard input ends: also when the test was killed, which the fake does not outlive. */
@@ -52,9 +53,8 @@ export async function startFakeVault({ tls = false }: { tls?: boolean } = {}): P
     const child = execa(
       "setpriv",
       [...argv, join(directory, "state.json"), String(port), rootToken, ...files],
-      {
-        reject: false,
-      },
+      // where node finds tsx
+      { reject: false, cwd: PROJECT },
     );
     const [line] = (await Promise.race([
       once(child.stdout, "data"),

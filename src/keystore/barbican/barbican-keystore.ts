@@ -3,6 +3,7 @@ import { LuksmithError } from "../../error/luksmith-error.js";
 import type { KeyRecord } from "../../generated/key-record.js";
 import type { Secret } from "../../secret/secret.js";
 import type { KeystoreResources, SettingsOf } from "../index.js";
+import { keyExists, keyNotFound } from "../key-presence.js";
 import { matchesQuery } from "../key-query.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
 import type {
@@ -68,10 +69,7 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
     const uuid = this.#storable(record);
     const budget = this.#budget();
     if ((await this.#storeUnique(key, uuid, budget)) === "stored") return;
-    throw new LuksmithError("KEY_EXISTS", {
-      what: `cannot store key ${uuid}`,
-      why: `keystore ${this.name} has a key of this UUID already`,
-    });
+    throw keyExists(this.name, uuid);
   }
 
   async fetch(uuid: KeyUuid): Promise<Key | undefined> {
@@ -82,10 +80,7 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
   async update(record: KeyRecord): Promise<void> {
     const uuid = parseKeyUuid(record.uuid);
     if (uuid !== undefined && (await this.#replace(record, uuid, this.#budget())) === "written") return;
-    throw new LuksmithError("KEY_NOT_FOUND", {
-      what: `cannot update key ${record.uuid}`,
-      why: `keystore ${this.name} has no such key`,
-    });
+    throw keyNotFound(this.name, record.uuid);
   }
 
   async find(query: KeyQuery): Promise<KeyRecord[]> {

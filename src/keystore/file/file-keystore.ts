@@ -5,6 +5,7 @@ import type { FileKeystoreSettings } from "../../generated/keystore-file.js";
 import type { KeyRecord } from "../../generated/key-record.js";
 import type { StoredKey } from "../../generated/stored-key.js";
 import type { Secret } from "../../secret/secret.js";
+import { keyExists, keyNotFound } from "../key-presence.js";
 import { matchesQuery } from "../key-query.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
 import type {
@@ -57,10 +58,7 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
       return this.#records.create(...this.#sealed(key, await this.#masterKeyForWriting()));
     });
     if (outcome === "created") return;
-    throw new LuksmithError("KEY_EXISTS", {
-      what: `cannot store key ${key.record.uuid}`,
-      why: `keystore ${this.name} has a key of this UUID already`,
-    });
+    throw keyExists(this.name, key.record.uuid);
   }
 
   async fetch(uuid: KeyUuid): Promise<Key | undefined> {
@@ -87,12 +85,7 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     // before the key is read, so that a change after that is seen
     const stamp = await reading(task, () => uuid && this.#records.stamp(uuid));
     const key = uuid && (await this.fetch(uuid));
-    if (key === undefined) {
-      throw new LuksmithError("KEY_NOT_FOUND", {
-        what: task,
-        why: `keystore ${this.name} has no such key`,
-      });
-    }
+    if (key === undefined) throw keyNotFound(this.name, record.uuid);
     using passphrase = key.passphrase;
     return await writing(task, async () => {
       this.#records.prepare();

@@ -3,6 +3,7 @@ import { LuksmithError } from "../../error/luksmith-error.js";
 import type { KeyRecord } from "../../generated/key-record.js";
 import isKeyRecord from "../../generated/validate-key-record.cjs";
 import type { SettingsOf } from "../index.js";
+import { keyExists, keyNotFound } from "../key-presence.js";
 import { matchesQuery } from "../key-query.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
 import type {
@@ -73,10 +74,7 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
       }
     });
     if (outcome === "stored") return;
-    throw new LuksmithError("KEY_EXISTS", {
-      what: `cannot store key ${uuid}`,
-      why: `keystore ${this.name} has a key of this UUID already`,
-    });
+    throw keyExists(this.name, uuid);
   }
 
   async fetch(uuid: KeyUuid): Promise<Key | undefined> {
@@ -92,12 +90,12 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
 
   async update(record: KeyRecord): Promise<void> {
     const uuid = parseKeyUuid(record.uuid);
-    if (uuid === undefined) throw this.#notFound(record.uuid);
+    if (uuid === undefined) throw keyNotFound(this.name, record.uuid);
     this.#storable(record);
     await this.#speaking(async (objects) => {
       for (let look = 1; ; look++) {
         const object = this.#onlyFinished(await objects.of(uuid), uuid);
-        if (object === undefined) throw this.#notFound(uuid);
+        if (object === undefined) throw keyNotFound(this.name, uuid);
         const { writer } = this.#activeInformation(object, uuid);
         const current = informationIn(object.attributes);
         const changed = informationText({ writer, record });
@@ -196,13 +194,6 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     throw new LuksmithError("KEYSTORE_WRITE_FAILED", {
       what: `cannot store key ${record.uuid}`,
       why: uuid === undefined ? "its UUID is malformed" : "its record is malformed",
-    });
-  }
-
-  #notFound(uuid: string): LuksmithError {
-    return new LuksmithError("KEY_NOT_FOUND", {
-      what: `cannot update key ${uuid}`,
-      why: `keystore ${this.name} has no such key`,
     });
   }
 

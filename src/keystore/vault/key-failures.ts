@@ -26,13 +26,6 @@ export function taken({ uuid, keystore, argument }: KeyPlace): LuksmithError {
   });
 }
 
-export function missing({ uuid, keystore }: KeyPlace): LuksmithError {
-  return new LuksmithError("KEY_NOT_FOUND", {
-    what: `cannot update key ${uuid}`,
-    why: `keystore ${keystore} has no such key`,
-  });
-}
-
 /** KEY_DELETED: it was there, and perhaps comes back. */
 export function deleted({ uuid, keystore, argument }: KeyPlace, gone: Deletion): LuksmithError {
   const { version, destroyed } = gone;

@@ -1,5 +1,6 @@
 import type { KeyRecord } from "../../generated/key-record.js";
 import type { SettingsOf } from "../index.js";
+import { keyNotFound } from "../key-presence.js";
 import { matchesQuery } from "../key-query.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
 import type {
@@ -13,16 +14,7 @@ import type {
 } from "../keystore.js";
 import { Budget } from "../remote/budget.js";
 import { testRoundTrip } from "../round-trip.js";
-import {
-  contended,
-  damaged,
-  deleted,
-  type KeyPlace,
-  limited,
-  missing,
-  taken,
-  unstorable,
-} from "./key-failures.js";
+import { contended, damaged, deleted, type KeyPlace, limited, taken, unstorable } from "./key-failures.js";
 import { KvEngine, type Secret as KvSecret, type Written } from "./kv-engine.js";
 import { isStorable, readStored, writeBody } from "./stored-form.js";
 import { checkHealth } from "./vault-health.js";
@@ -94,7 +86,7 @@ export class VaultKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester
     for (let count = 1; count <= ATTEMPTS; count++) {
       const secret = await this.#engine.read(uuid, budget);
       const key = this.#key(uuid, secret);
-      if (key === undefined || secret.kind !== "secret") throw missing(this.#place(uuid));
+      if (key === undefined || secret.kind !== "secret") throw keyNotFound(this.name, uuid);
       using passphrase = key.passphrase;
       const isDone = JSON.stringify(key.record) === JSON.stringify(record);
       // also when a write before has lost its answer; a version that deletes itself is replaced by one that stays

@@ -64,7 +64,11 @@ export async function startFakeVault({ tls = false }: { tls?: boolean } = {}): P
     if (!Number.isInteger(listening)) throw new Error(`the fake of Vault does not start: ${String(line)}`);
     return { child, port: listening };
   };
-  let { child, port } = await start(0);
+  let { child, port } = await start(0).catch(async (thrown: unknown) => {
+    guard.stdin.end();
+    await guard;
+    throw thrown;
+  });
   const url = `${tls ? "https" : "http"}://127.0.0.1:${port}`;
   const settings = authority === undefined ? {} : { caFile: authority.caFile };
   const client = new HttpClient("fake", url, settings);

@@ -1,6 +1,6 @@
 import { Container } from "./di.js";
 import { SYSTEM_CLOCK } from "./event/clock.js";
-import { NativeLuks } from "./encryption/native-luks.js";
+import { createMappings, createProviders } from "./encryption/index.js";
 import { GuestPreparation } from "./event/guest-preparation.js";
 import { PostStopHandler } from "./event/post-stop.js";
 import { PreMigrateHandler } from "./event/pre-migrate.js";
@@ -48,7 +48,8 @@ export function compose({ settings, host, humanLevel, copies = "look-up", token 
       return createKeyring(settings, { runner }, keyCacheFor({ settings, manner: copies, runner, warn }));
     })
     .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER), settings.storage))
-    .value(t.PROVIDER, new NativeLuks())
+    .factory(t.PROVIDERS, (c) => createProviders(c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.MAPPINGS, (c) => createMappings(c.resolve(t.COMMAND_RUNNER)))
     .factory(t.GUEST_LOCKS, (c) => new GuestLocks(c.resolve(t.COMMAND_RUNNER)))
     .class(t.PREPARATION, GuestPreparation)
     .class(t.PRE_START, PreStartHandler)

@@ -1,6 +1,7 @@
 import { token } from "./di.js";
 import type { Clock } from "./event/clock.js";
-import type { EncryptionProvider } from "./encryption/encryption-provider.js";
+import type { Mappings } from "./encryption/encryption-provider.js";
+import type { EncryptionProviders } from "./encryption/encryption-providers.js";
 import type { EventHandler } from "./event/event-handler.js";
 import type { GuestPreparation } from "./event/guest-preparation.js";
 import type { CommandRunner } from "./exec/command-runner.js";
@@ -19,7 +20,8 @@ export const SETTINGS = token<EffectiveSettings>("Settings");
 export const HOST = token<HostAdapter>("HostAdapter");
 export const KEYRING = token<Keyring>("Keyring");
 export const STORAGE = token<StorageRegistry>("StorageRegistry");
-export const PROVIDER = token<EncryptionProvider>("EncryptionProvider");
+export const PROVIDERS = token<EncryptionProviders>("EncryptionProviders");
+export const MAPPINGS = token<Mappings>("Mappings");
 export const GUEST_LOCKS = token<GuestLocks>("GuestLocks");
 export const PREPARATION = token<GuestPreparation>("GuestPreparation");
 export const PRE_START = token<EventHandler<"pre-start">>("PreStartHandler");

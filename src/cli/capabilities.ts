@@ -1,11 +1,11 @@
 import { Command } from "commander";
-import type { Trait } from "../encryption/encryption-provider.js";
+import type { Trait } from "../encryption/traits.js";
 import { findTool, packageOf, type Tool } from "../exec/tools.js";
 import type { CapabilitiesOutput } from "../generated/capabilities.js";
 import validate from "../generated/validate-capabilities.cjs";
 import { KEYSTORE_TYPES } from "../keystore/index.js";
 import { canAllocate, type StorageBackend } from "../storage/storage-backend.js";
-import { HOST, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
+import { HOST, PROVIDERS, SETTINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
 import { print, printJson, printTable } from "./output.js";
 
@@ -34,7 +34,7 @@ async function capabilities(): Promise<CapabilitiesOutput> {
   const container = open();
   const host = container.resolve(HOST);
   const { qemu, libvirt } = await host.versions();
-  const offered = container.resolve(PROVIDER).traits({ qemu, libvirt });
+  const offered = await container.resolve(PROVIDERS).traits(() => Promise.resolve({ qemu, libvirt }));
   const storage: Readonly<Record<string, Pick<BackendCapability, "formatting"> | undefined>> =
     container.resolve(SETTINGS).storage;
   const backends = container

@@ -2,11 +2,11 @@ import type { Container } from "../di.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
 import type { Resources } from "../plan/perform.js";
 import type { Plan } from "../plan/step.js";
-import { GUEST_LOCKS, HOST, KEYRING, LOGGER, PROVIDER, STORAGE } from "../tokens.js";
+import { GUEST_LOCKS, HOST, KEYRING, LOGGER, MAPPINGS, PROVIDERS, STORAGE } from "../tokens.js";
 
 export interface GuestChange {
   /** What the log calls it. */
-  readonly command: "protect" | "grow";
+  readonly command: "protect" | "grow" | "attach" | "detach" | "convert";
   /** Name or id. */
   readonly guest: string;
   readonly manner: "apply" | "dry-run";
@@ -46,6 +46,8 @@ export function resourcesOf(container: Container): Resources {
     host: container.resolve(HOST),
     keyring: container.resolve(KEYRING),
     storage: container.resolve(STORAGE),
-    provider: container.resolve(PROVIDER),
+    providers: container.resolve(PROVIDERS),
+    mappings: container.resolve(MAPPINGS),
+    logger: container.resolve(LOGGER),
   };
 }

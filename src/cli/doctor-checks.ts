@@ -7,7 +7,7 @@ import type { DoctorOutput } from "../generated/doctor.js";
 import { tryCopies } from "../keystore/cache/trial.js";
 import { canList, type Keystore } from "../keystore/keystore.js";
 import { openMemoryFile } from "../secret/secret-file.js";
-import { COMMAND_RUNNER, HOST, KEYRING, PROVIDER, SETTINGS } from "../tokens.js";
+import { COMMAND_RUNNER, HOST, KEYRING, PROVIDERS, SETTINGS } from "../tokens.js";
 import { describeTrial, tryKeystore } from "./try-keystore.js";
 
 export type Check = DoctorOutput["checks"][number];
@@ -66,7 +66,7 @@ function checkFiles(): Check {
 
 async function checkVersions(container: Container): Promise<Check> {
   const { qemu, libvirt } = await container.resolve(HOST).versions();
-  const traits = container.resolve(PROVIDER).traits({ qemu, libvirt });
+  const traits = await container.resolve(PROVIDERS).traits(() => Promise.resolve({ qemu, libvirt }));
   const detail = `QEMU ${qemu}, libvirt ${libvirt ?? "none"}`;
   if (traits.length > 0) return { name: "versions", result: "ok", detail };
   return {

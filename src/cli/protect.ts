@@ -1,5 +1,6 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { Container } from "../di.js";
+import type { EngineChoice } from "../encryption/encryption-providers.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import { newKeyUuid } from "../keystore/key-uuid.js";
@@ -24,6 +25,7 @@ import { print } from "./output.js";
 interface Options {
   readonly disk?: readonly string[];
   readonly profile?: string;
+  readonly engine?: EngineChoice;
   readonly now?: true;
   readonly dryRun?: true;
 }
@@ -41,6 +43,13 @@ export function protectCommand(): Command {
       dev,
     ])
     .option("--profile <name>", "profile in the settings")
+    .addOption(
+      new Option("--engine <engine>", "who decrypts; the settings' encryption.engine without it").choices([
+        "auto",
+        "native",
+        "dm-crypt",
+      ] satisfies EngineChoice[]),
+    )
     .option("--now", "format the disks at once")
     .option("--dry-run", "say what would be done, change nothing")
     .action(protect);
@@ -61,7 +70,9 @@ async function protectGuest(container: Container, nameOrId: string, options: Opt
   const guest = await resources.host.readGuest(nameOrId);
   const requests = requestsFor(guest, options, container.resolve(SETTINGS));
   using session = new KeySession();
-  const facts = await gatherProtectFacts(guest, requests, resources, session);
+  const settings = container.resolve(SETTINGS);
+  const choice = options.engine ?? settings.encryption.engine;
+  const facts = await gatherProtectFacts(guest, requests, choice, resources, session);
   const plan = planProtect(guest, facts, {
     format: options.now ? "now" : "at-next-start",
     now: container.resolve(CLOCK).now(),

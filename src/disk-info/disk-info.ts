@@ -43,7 +43,7 @@ export interface DiskMapping {
   readonly format?: string;
   /** 1-based. */
   readonly boot_index?: number;
-  /** Whether the configuration has an encryption block for it, ours or foreign. */
+  /** Whether the configuration has an encryption block for it, ours or foreign, or a mapping of ours. */
   readonly encrypted: boolean;
   /** Absent for a block whose format Nova has no word for: it stands in the options as `format`, and is foreign. */
   readonly encryption_format?: EncryptionFormat;
@@ -52,7 +52,10 @@ export interface DiskMapping {
   /** Absent for a block that names no secret, or not one alone, by UUID. */
   readonly encryption_secret_uuid?: KeyUuid;
 
+  /** What the guest's data lie in; what the configuration itself names may be a mapping over it. */
   readonly volume: Volume;
+  /** Name in /dev/mapper of the mapping that the guest is given; absent where it is given the volume itself. */
+  readonly mapping?: string;
   /** To the guest. */
   readonly readOnly: boolean;
   /** Secret UUIDs of encrypted layers under the volume: it is a snapshot's file, or another overlay. */

@@ -1,35 +1,98 @@
 import type { HostVersions } from "../host/host-adapter.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Secret } from "../secret/secret.js";
-import type { FormatRequest, StorageBackend } from "../storage/storage-backend.js";
-import type { Volume } from "../storage/volume.js";
-import type { LuksHeader } from "./luks-header.js";
-
-/** What a host can promise, in the words of OpenStack's os-traits. */
-export type Trait = "COMPUTE_EPHEMERAL_ENCRYPTION" | "COMPUTE_EPHEMERAL_ENCRYPTION_LUKS";
-
-/** Where the guest's plaintext comes from. */
-export type Opened =
-  /** The guest is given the volume itself, and QEMU decrypts it with the host secret. */
-  | { readonly kind: "native" }
-  /** The guest is given a mapping of the kernel. */
-  | { readonly kind: "mapping"; readonly path: string };
+import type { StorageBackend } from "../storage/storage-backend.js";
+import type { PathVolume, Volume } from "../storage/volume.js";
+import type { EncryptionFormat, EncryptionSpec } from "./luks-spec.js";
+import type { Trait } from "./traits.js";
 
 /** Who encrypts and decrypts: QEMU itself, or the kernel's dm-crypt under it. */
-export interface EncryptionProvider {
-  readonly name: string;
+export type ProviderName = "native" | "dm-crypt";
 
-  /** What this provider can promise on a host of these versions; empty where it cannot work. */
-  traits(versions: HostVersions): readonly Trait[];
+export interface FormatVolume {
+  readonly volume: Volume;
+  readonly uuid: KeyUuid;
+  readonly spec: EncryptionSpec;
+  /** Stays the caller's. */
+  readonly passphrase: Secret;
+}
+
+export type AskVersions = () => Promise<HostVersions>;
+
+/** Opens and formats volumes of some formats. `test/contract/encryption-provider.contract.ts` runs on every one. */
+export interface EncryptionProvider {
+  readonly name: ProviderName;
+  readonly formats: readonly EncryptionFormat[];
 
   /**
-   * Formats the volume through its storage backend, whose errors and proofs hold.
+   * What this provider can do on this host now (programs, versions, the kernel); empty where it cannot work.
+   * @param versions is asked only where the answer depends on it
+   */
+  traits(versions: AskVersions): Promise<readonly Trait[]>;
+
+  /**
+   * Makes a volume that is empty *now* ready for its first guest, through its storage backend, whose errors and proofs
+   * hold: writes a LUKS header, or for `plain`, which has none, proves only that nothing is lost. Idempotent.
    * @throws REQUEST_INVALID, VOLUME_UNSUPPORTED if what is asked for could not be opened afterwards: nothing is written
    */
-  format(backend: StorageBackend, request: FormatRequest): Promise<LuksHeader>;
+  format(backend: StorageBackend, request: FormatVolume): Promise<void>;
+}
 
-  /** Makes the volume ready for its guest. Idempotent. The caller disposes of the passphrase. */
-  open(volume: Volume, passphrase: Secret): Promise<Opened>;
+/** A volume that a guest is given as a mapping of the kernel. */
+export interface MappingRequest {
+  /** In /dev/mapper. */
+  readonly name: string;
+  readonly volume: PathVolume;
+  readonly uuid: KeyUuid;
+  readonly spec: EncryptionSpec;
+  readonly guest: MappingOwner;
+  /** Device name of the disk. */
+  readonly disk: string;
+}
 
-  /** Undoes `open`. Idempotent: a volume that is not open is success. */
-  close(volume: Volume): Promise<void>;
+/** For whom a mapping was opened. */
+export interface MappingOwner {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** A mapping that Luksmith opened, or was about to open, as this host remembers until it restarts. */
+export interface MappingClaim {
+  readonly name: string;
+  readonly guest: MappingOwner;
+  readonly disk: string;
+  readonly uuid: KeyUuid;
+  /** For messages. */
+  readonly volume: string;
+}
+
+/** What became of a mapping that was to be closed. */
+export type Closed =
+  /** It is not there, be it that it was closed already. */
+  | { readonly kind: "closed" }
+  /** Somebody has it open, after some tries: the reaper closes it later. */
+  | { readonly kind: "busy" };
+
+/** The mappings of dm-crypt that Luksmith opens on this host. */
+export interface Mappings {
+  /**
+   * Makes /dev/mapper/NAME, decrypted, for this guest alone. A mapping that an earlier start of the same guest left is
+   * closed and opened anew. The claim is written first, so that a kill leaves nothing that the reaper does not know.
+   * @throws MAPPING_FOREIGN (a mapping of this name is not ours, or another guest's), MAPPING_BUSY (a left one that
+   *   somebody has open), PASSPHRASE_REJECTED, VOLUME_NOT_FOUND, VOLUME_BUSY, TRAIT_MISSING: no mapping is left
+   */
+  open(request: MappingRequest, passphrase: Secret): Promise<void>;
+
+  /**
+   * Closes a mapping and forgets its claim. Idempotent: one that is gone is success. Only one that Luksmith has claimed
+   * is ever closed; one that is not claimed, and is there, is left alone and counts as closed.
+   * @throws TOOL_FAILED, TOOL_TIMEOUT
+   */
+  close(name: string): Promise<Closed>;
+
+  /** Lets the mapping have all of its volume, which has grown. @throws VOLUME_GROW_FAILED */
+  resize(name: string, passphrase: Secret): Promise<void>;
+
+  /** What is claimed, of one guest or of all; starts no process. */
+  claims(guestId?: string): readonly MappingClaim[];
 }

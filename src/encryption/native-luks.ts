@@ -1,11 +1,11 @@
 import { LuksmithError } from "../error/luksmith-error.js";
 import { findTool, type Tool } from "../exec/tools.js";
-import type { HostVersions } from "../host/host-adapter.js";
-import type { FormatRequest, StorageBackend } from "../storage/storage-backend.js";
+import type { StorageBackend } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
-import type { EncryptionProvider, Opened, Trait } from "./encryption-provider.js";
-import type { LuksHeader } from "./luks-header.js";
-import type { LuksSpec } from "./luks-spec.js";
+import type { AskVersions, EncryptionProvider, FormatVolume } from "./encryption-provider.js";
+import { traitsIf } from "./encryption-providers.js";
+import type { EncryptionSpec } from "./luks-spec.js";
+import type { Trait } from "./traits.js";
 import { compareVersions } from "./versions.js";
 
 /** The first with LUKS in the block layer, and the first that hands it a passphrase (libvirt's release notes). */
@@ -23,48 +23,40 @@ const HASHES = ["sha1", "sha256", "sha512"];
 
 /** LUKS1 that QEMU decrypts itself: its `luks` block driver, or `encrypt.format=luks` inside qcow2. */
 export class NativeLuks implements EncryptionProvider {
-  readonly name = "native-luks";
+  readonly name = "native";
+  readonly formats = ["luks"] as const;
 
   constructor(private readonly toolPath: (tool: Tool) => string | undefined = findTool) {}
 
-  traits({ qemu, libvirt }: HostVersions): readonly Trait[] {
+  async traits(versions: AskVersions): Promise<readonly Trait[]> {
+    if (TOOLS.some((tool) => this.toolPath(tool) === undefined)) return [];
+    const { qemu, libvirt } = await versions();
     const able =
       compareVersions(qemu, LEAST.qemu) >= 0 &&
-      (libvirt === undefined || compareVersions(libvirt, LEAST.libvirt) >= 0) &&
-      TOOLS.every((tool) => this.toolPath(tool) !== undefined);
-    return able ? ["COMPUTE_EPHEMERAL_ENCRYPTION", "COMPUTE_EPHEMERAL_ENCRYPTION_LUKS"] : [];
+      (libvirt === undefined || compareVersions(libvirt, LEAST.libvirt) >= 0);
+    return traitsIf(able, this.formats);
   }
 
-  async format(backend: StorageBackend, request: FormatRequest): Promise<LuksHeader> {
-    const { spec, volume } = request;
+  async format(backend: StorageBackend, { spec, ...request }: FormatVolume): Promise<void> {
+    const { volume } = request;
     refuseWhatQemuCannotOpen(spec);
-    if (!backend.formats.includes(spec.format)) {
+    if (spec.format !== "luks" || !backend.formats.includes(spec.format)) {
       throw new LuksmithError("VOLUME_UNSUPPORTED", {
         what: `cannot encrypt ${volumeName(volume)} as ${spec.format}`,
-        why: `storage backend ${backend.type} carries ${backend.formats.join(", ")} only`,
+        why: `QEMU opens luks only, and storage backend ${backend.type} carries ${backend.formats.join(", ")}`,
       });
     }
-    return backend.createEncrypted(request);
-  }
-
-  /** QEMU opens the volume when the guest starts; whether the passphrase fits is the host secret's matter. */
-  open(): Promise<Opened> {
-    return Promise.resolve({ kind: "native" });
-  }
-
-  /** QEMU closed the volume when the guest stopped. */
-  close(): Promise<void> {
-    return Promise.resolve();
+    await backend.createEncrypted({ ...request, spec: { ...spec, format: spec.format } });
   }
 }
 
-function refuseWhatQemuCannotOpen(spec: LuksSpec): void {
+function refuseWhatQemuCannotOpen(spec: EncryptionSpec): void {
   const why = whyQemuCannotOpen(spec);
   if (why === undefined) return;
   throw new LuksmithError("REQUEST_INVALID", { what: "QEMU cannot open such a LUKS volume", why });
 }
 
-function whyQemuCannotOpen({ cipher, keySize, hash }: LuksSpec): string | undefined {
+function whyQemuCannotOpen({ cipher, keySize, hash }: EncryptionSpec): string | undefined {
   const keySizes = KEY_SIZES.get(cipher);
   if (keySizes === undefined) return `cipher ${cipher} is none of ${[...KEY_SIZES.keys()].join(", ")}`;
   if (!keySizes.includes(keySize)) {

@@ -42,7 +42,11 @@ export const CATALOGUE = {
   GUEST_CHANGED: { exit: EXIT.refused },
   GUEST_NOT_FOUND: { exit: EXIT.unavailable },
   GUEST_RUNNING: { exit: EXIT.refused },
+  GUEST_NOT_RUNNING: { exit: EXIT.refused },
   DISK_NOT_FOUND: { exit: EXIT.refused },
+  DISK_EXISTS: { exit: EXIT.refused },
+  DISK_ATTACH_FAILED: { exit: EXIT.failure },
+  DISK_DETACH_FAILED: { exit: EXIT.failure },
 
   REQUEST_CONFLICT: { exit: EXIT.refused },
   REQUEST_INVALID: { exit: EXIT.refused },
@@ -92,6 +96,10 @@ export const CATALOGUE = {
 
   ESCROW_INVALID: { exit: EXIT.integrity },
   IDENTITY_REJECTED: { exit: EXIT.configuration },
+
+  MAPPING_BUSY: { exit: EXIT.unavailable },
+  MAPPING_FOREIGN: { exit: EXIT.refused },
+  CONVERT_FAILED: { exit: EXIT.failure },
 
   HOST_UNAVAILABLE: { exit: EXIT.unavailable },
   HOST_SECRET_FAILED: { exit: EXIT.failure },

@@ -1,5 +1,6 @@
 import { inject, injectable } from "../di.js";
-import type { EncryptionProvider } from "../encryption/encryption-provider.js";
+import type { Mappings } from "../encryption/encryption-provider.js";
+import type { EncryptionProviders } from "../encryption/encryption-providers.js";
 import type { ErrorCode } from "../error/catalogue.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
@@ -14,13 +15,15 @@ import type { GuestLocks } from "../plan/guest-locks.js";
 import { copiesIn, type KeyCopy, warnOfCopy } from "../plan/key-copies.js";
 import { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
+import { type HostAbility, refuseUnableFormats, refuseUnableMappings } from "../plan/host-ability.js";
+import { warnOfPlain } from "../plan/plain-warning.js";
 import { planReconnect } from "../plan/plan-provide.js";
 import { refuseUnannotated } from "../plan/refusals.js";
 import type { Plan } from "../plan/step.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
 import type { StorageRegistry } from "../storage/index.js";
-import { GUEST_LOCKS, HOST, KEYRING, LOGGER, PROVIDER, SETTINGS, STORAGE } from "../tokens.js";
+import { GUEST_LOCKS, HOST, KEYRING, LOGGER, MAPPINGS, PROVIDERS, SETTINGS, STORAGE } from "../tokens.js";
 
 /** Milliseconds that a start waits for copies of its keys: whoever protects them may be away. */
 const COPYING = 3000;
@@ -37,17 +40,20 @@ interface Planned {
 @injectable()
 export class GuestPreparation {
   readonly #resources: Resources;
+  readonly #ability: HostAbility;
 
   constructor(
     @inject(HOST) host: HostAdapter,
     @inject(KEYRING) keyring: Keyring,
     @inject(STORAGE) storage: StorageRegistry,
-    @inject(PROVIDER) provider: EncryptionProvider,
+    @inject(PROVIDERS) providers: EncryptionProviders,
+    @inject(MAPPINGS) mappings: Mappings,
     @inject(SETTINGS) private readonly settings: EffectiveSettings,
     @inject(GUEST_LOCKS) private readonly locks: GuestLocks,
     @inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.#resources = { host, keyring, storage, provider };
+    this.#resources = { host, keyring, storage, providers, mappings, logger };
+    this.#ability = { providers, versions: () => host.versions(), legacy: settings.legacy };
   }
 
   /** The plan, with nothing changed. @throws the refusal that the guest's start would meet */
@@ -64,7 +70,7 @@ export class GuestPreparation {
   async #prepare(guest: Guest, planner: Planner): Promise<Plan> {
     using session = new KeySession();
     const planned = await this.#plan(guest, planner, session).catch(unlessUnsettled);
-    if (planned !== undefined && onlyProvides(planned.plan)) return await this.#do(guest, planned, session);
+    if (planned !== undefined && onlyOpens(planned.plan)) return await this.#do(guest, planned, session);
     return await this.locks.hold(guest, async () => {
       // planned again, since whoever held the lock may have done it all
       return await this.#do(guest, await this.#plan(guest, planner, session), session);
@@ -103,14 +109,17 @@ export class GuestPreparation {
   async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Planned> {
     const requests = resolveRequests(guest, this.settings);
     refuseUnannotated(guest, requests);
+    await refuseUnableMappings(guest, this.#ability);
     const facts = await gatherFacts(guest, requests, this.#resources, session);
     const plan = planner(guest, facts);
     await refuseForbiddenFormats(guest, plan, this.#resources.storage);
+    await refuseUnableFormats(guest, plan, this.#ability);
     return { plan, copies: copiesIn(facts) };
   }
 
   async #do(guest: Guest, { plan, copies }: Planned, session: KeySession): Promise<Plan> {
     for (const copy of copies) warnOfCopy(guest, copy, this.logger);
+    warnOfPlain(guest, plan, this.logger);
     return await this.#execute(guest, plan, session);
   }
 
@@ -141,6 +150,6 @@ function unlessUnsettled(thrown: unknown): undefined {
 }
 
 /** Every start but a disk's first one: nothing is changed that another process could change as well. */
-function onlyProvides({ stages }: Plan): boolean {
-  return stages.flat().every(({ kind }) => kind === "provide-secrets");
+function onlyOpens({ stages }: Plan): boolean {
+  return stages.flat().every(({ kind }) => kind === "provide-secrets" || kind === "open-mapping");
 }

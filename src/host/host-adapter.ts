@@ -1,8 +1,10 @@
-import type { DiskInfo } from "../disk-info/disk-info.js";
+import type { DiskBus, DiskInfo } from "../disk-info/disk-info.js";
+import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Ask } from "../request/ask.js";
 import type { Secret } from "../secret/secret.js";
 import type { Engine } from "../storage/storage-backend.js";
+import type { PathVolume, Volume } from "../storage/volume.js";
 
 /** A guest as its host manager configures it; made by the host adapter from the guest's configuration. */
 export interface Guest {
@@ -126,12 +128,34 @@ export interface HostAdapter {
    */
   readRunningGuest(guest: Pick<Guest, "id" | "name">): Promise<Guest>;
   /**
-   * Annotates the persistent configuration with one encryption block for each of `blocks` (by device name), if it
-   * still is what `guest` says. Not from a hook. @throws GUEST_CHANGED
+   * Annotates the persistent configuration with one annotation for each of these disks (by device name), in the place
+   * of the one in `replaced` where a disk is in that, if it still is what `guest` says. Not from a hook.
+   * @throws GUEST_CHANGED
    */
-  annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void>;
-  /** Undoes `annotate`: takes these blocks out again and leaves what others changed meanwhile. Not from a hook. */
-  unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void>;
+  annotate(guest: Guest, annotations: Annotations, replaced?: Annotations): Promise<void>;
+  /**
+   * Undoes `annotate`: takes these annotations out again, puts `restored` back, and leaves what others changed
+   * meanwhile. Not from a hook.
+   */
+  unannotate(guest: Guest, annotations: Annotations, restored?: Annotations): Promise<void>;
+
+  /**
+   * Adds a disk without encryption to the persistent configuration, if it still is what `guest` says. Not from a hook.
+   * @throws GUEST_CHANGED, DISK_EXISTS
+   */
+  addDisk(guest: Guest, disk: NewDisk): Promise<void>;
+  /** Takes a disk out of the persistent configuration, with its annotation. Idempotent. Not from a hook. */
+  removeDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void>;
+  /**
+   * Gives a running guest the disk that its persistent configuration has under this device name, as it is annotated
+   * there. Idempotent. Not from a hook. @throws DISK_ATTACH_FAILED
+   */
+  attachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void>;
+  /**
+   * Takes a disk from a running guest and waits until the guest has let it go. Idempotent. Not from a hook.
+   * @throws DISK_DETACH_FAILED
+   */
+  detachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void>;
 
   /** Bytes of a disk, by device name, that a running guest sees. Not from a hook. @throws TOOL_FAILED */
   diskSize(guest: Pick<Guest, "id" | "name">, disk: string): Promise<bigint>;
@@ -149,10 +173,37 @@ export interface HostAdapter {
   uninstall(mode: "apply" | "dry-run"): Promise<InstallResult>;
 }
 
-/** The annotation in the guest's configuration. */
+/** By device name. */
+export type Annotations = ReadonlyMap<string, DiskAnnotation>;
+
+/** How the guest's configuration says that a disk is encrypted: by it, closing is decided as well. */
+export type DiskAnnotation = EncryptionBlock | MappingAnnotation;
+
+/** QEMU decrypts the volume that the disk names. */
 export interface EncryptionBlock {
   readonly format: "luks";
   readonly secretUuid: KeyUuid;
   /** Who decrypts, if not QEMU itself. */
   readonly engine?: Engine;
+}
+
+/** The disk names a mapping of dm-crypt, which is opened before QEMU starts; metadata tell what lies under it. */
+export interface MappingAnnotation {
+  readonly format: EncryptionFormat;
+  readonly secretUuid: KeyUuid;
+  /** Its name in /dev/mapper. */
+  readonly mapping: string;
+  readonly volume: PathVolume;
+}
+
+export function isMappingAnnotation(annotation: DiskAnnotation): annotation is MappingAnnotation {
+  return "mapping" in annotation;
+}
+
+/** A disk to be added to a guest. */
+export interface NewDisk {
+  /** Device name, of which the bus follows where it is not said: `vdb`. */
+  readonly dev: string;
+  readonly volume: Volume;
+  readonly bus?: DiskBus;
 }

@@ -43,7 +43,7 @@ export interface BaseKey {
   readonly key: KeyFact;
 }
 
-/** A disk whose encryption block names a key. */
+/** A disk whose encryption block, or whose mapping, names a key. */
 export interface AnnotatedDisk {
   readonly kind: "annotated";
   readonly disk: DiskMapping;

@@ -46,7 +46,8 @@ function namedKeys(guest: Guest): OpeningKey[] {
   const own = (disk: string, uuid: KeyUuid | undefined) => (uuid === undefined ? [] : [{ disk, uuid }]);
   const base = (disk: string) => (uuid: KeyUuid) => ({ disk, uuid, opens: "base" }) as const;
   return Object.values(guest.disks.mapping).flatMap((mapping): OpeningKey[] => [
-    ...own(mapping.dev, mapping.encryption_secret_uuid),
+    // a mapping outlives its host manager, and needs no host secret
+    ...own(mapping.dev, mapping.mapping === undefined ? mapping.encryption_secret_uuid : undefined),
     ...(mapping.backingSecretUuids ?? []).map(base(mapping.dev)),
   ]);
 }

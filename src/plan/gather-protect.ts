@@ -1,7 +1,9 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { KeyRecord } from "../generated/key-record.js";
-import type { Guest, HostAdapter } from "../host/host-adapter.js";
+import type { ProviderName } from "../encryption/encryption-provider.js";
+import type { EncryptionProviders, EngineChoice } from "../encryption/encryption-providers.js";
+import type { Guest, HostAdapter, HostVersions } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { choosesEngine, type Engine, type Probe } from "../storage/storage-backend.js";
@@ -16,17 +18,25 @@ export interface ProtectFacts {
   readonly probe: Probe;
   /** Why the settings let nobody format it. */
   readonly forbidden: LuksmithError | undefined;
-  /** Who shall decrypt, if not QEMU itself; for a disk that has no encryption block yet. */
+  /** Who shall decrypt it. */
+  readonly provider: ProviderName;
+  /** libvirt's word for it, if it is native and not QEMU itself; for a disk that has no encryption block yet. */
   readonly engine?: Engine;
   /** The key of the encryption block, of the LUKS header, or of an earlier `protect` that was cut short. */
   readonly known: { readonly keystore: string; readonly record: KeyRecord } | undefined;
+}
+
+export interface ProtectSources extends FactSources {
+  readonly host: Pick<HostAdapter, "versions">;
+  readonly providers: EncryptionProviders;
 }
 
 /** Reads each volume as far as proof of its emptiness needs: this can take long on a thick volume. */
 export async function gatherProtectFacts(
   guest: Guest,
   requests: readonly EncryptionRequest[],
-  sources: FactSources & { readonly host: Pick<HostAdapter, "versions"> },
+  choice: EngineChoice,
+  sources: ProtectSources,
   session: KeySession,
 ): Promise<ProtectFacts[]> {
   return Promise.all(
@@ -40,13 +50,27 @@ export async function gatherProtectFacts(
       const probe = await backend.probe(disk.volume, "read");
       const forbidden = await forbiddenFormat(disk.volume, sources);
       const known = await knownKey(guest, disk, probe, sources, session);
+      const versions = () => sources.host.versions();
+      const provider = await providerFor(disk, known?.record ?? request, choice, sources.providers, versions);
       const isNew = disk.encryption_secret_uuid === undefined && choosesEngine(backend);
-      const engine = isNew
-        ? await backend.chooseEngine(disk.volume, () => sources.host.versions())
-        : undefined;
-      return { disk, request, probe, forbidden, known, ...(engine && { engine }) };
+      const engine = isNew ? await backend.chooseEngine(disk.volume, versions) : undefined;
+      return { disk, request, probe, forbidden, known, provider, ...(engine && { engine }) };
     }),
   );
+}
+
+/** A disk that is annotated stays with whom it has, unless the choice is explicit. */
+async function providerFor(
+  disk: DiskMapping,
+  known: KeyRecord | EncryptionRequest,
+  choice: EngineChoice,
+  providers: EncryptionProviders,
+  versions: () => Promise<HostVersions>,
+): Promise<ProviderName> {
+  if (disk.encryption_secret_uuid !== undefined && choice === "auto")
+    return disk.mapping === undefined ? "native" : "dm-crypt";
+  const { format } = "encryption" in known ? known.encryption : known;
+  return (await providers.choose({ volume: disk.volume, format, choice, versions })).name;
 }
 
 async function forbiddenFormat(volume: Volume, { storage }: FactSources): Promise<LuksmithError | undefined> {

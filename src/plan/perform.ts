@@ -1,23 +1,28 @@
-import type { EncryptionProvider } from "../encryption/encryption-provider.js";
+import type { Mappings } from "../encryption/encryption-provider.js";
+import type { EncryptionProviders } from "../encryption/encryption-providers.js";
 import type { LuksHeader } from "../encryption/luks-header.js";
 import { LuksmithError } from "../error/luksmith-error.js";
-import type { EncryptionBlock, Guest, HostAdapter } from "../host/host-adapter.js";
+import { visible } from "../error/printable.js";
+import type { Annotations, DiskAnnotation, Guest, HostAdapter } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import { canDelete } from "../keystore/keystore.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { Logger } from "../log/logger.js";
 import type { StorageRegistry } from "../storage/index.js";
 import type { StorageBackend } from "../storage/storage-backend.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { Performer, Undo } from "./execute.js";
 import type { KeySession } from "./key-session.js";
-import type { DiskKey, Step } from "./step.js";
+import type { AnnotatedKey, DiskKey, Step } from "./step.js";
 
 export interface Resources {
   readonly host: HostAdapter;
   readonly keyring: Keyring;
   readonly storage: StorageRegistry;
-  readonly provider: EncryptionProvider;
+  readonly providers: EncryptionProviders;
+  readonly mappings: Mappings;
+  readonly logger: Logger;
 }
 
 type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
@@ -53,6 +58,11 @@ export class StepPerformer implements Performer {
       case "withdraw-secrets":
         await this.#withdraw(step.secrets);
         return undefined;
+      case "open-mapping":
+        return this.#openMapping(step);
+      case "close-mapping":
+        await this.#closeMapping(step.disk, step.mapping);
+        return undefined;
     }
   }
 
@@ -71,8 +81,9 @@ export class StepPerformer implements Performer {
     };
   }
 
-  async #format({ volume, record }: StepOf<"format">): Promise<undefined> {
-    const { storage, provider } = this.#resources;
+  async #format({ volume, record, provider: by }: StepOf<"format">): Promise<undefined> {
+    const { storage, providers } = this.#resources;
+    const provider = providers.get(by ?? "native", record.encryption.format);
     const uuid = keyUuidOf(record);
     const backend = await storage.formattingBackendFor(volume);
     const passphrase = this.#session.passphrase(uuid);
@@ -85,32 +96,28 @@ export class StepPerformer implements Performer {
     await (await keyring.get(keystore)).update({ ...record, state: "active" });
   }
 
-  async #annotate({ blocks }: StepOf<"annotate">): Promise<Undo> {
+  async #annotate({ blocks, replaced = [] }: StepOf<"annotate">): Promise<Undo> {
     const { host } = this.#resources;
-    const byDisk = new Map(
-      blocks.map(({ disk, uuid, ...engine }): [string, EncryptionBlock] => [
-        disk,
-        { format: "luks", secretUuid: uuid, ...engine },
-      ]),
-    );
+    const [added, removed] = [annotationsOf(blocks), annotationsOf(replaced)];
     // the guest may be started as soon as its configuration names the keys, and the hook formats with them
     for (const { uuid } of blocks) this.#inUse.add(uuid);
     try {
-      await host.annotate(this.#guest, byDisk);
+      await host.annotate(this.#guest, added, removed);
     } catch (thrown) {
       if (isGuestChanged(thrown)) for (const { uuid } of blocks) this.#inUse.delete(uuid);
       throw thrown;
     }
-    return () => host.unannotate(this.#guest, byDisk);
+    return () => host.unannotate(this.#guest, added, removed);
   }
 
   /** Never undone: the guest may have seen the new size, and written there. */
-  async #grow({ disk, volume, uuid, guest, to }: StepOf<"grow">): Promise<undefined> {
-    const { storage, host } = this.#resources;
+  async #grow({ disk, volume, uuid, guest, mapping, to }: StepOf<"grow">): Promise<undefined> {
+    const { storage, host, mappings } = this.#resources;
     const backend = await storage.backendFor(volume);
     const header = await headerOf(backend, volume, uuid);
     const passphrase = this.#session.passphrase(uuid);
     const size = await backend.grow({ volume, header, guestSize: BigInt(to), passphrase, guest });
+    if (guest === "running" && mapping !== undefined) await mappings.resize(mapping, passphrase);
     if (guest === "running") await host.resizeDisk(this.#guest, disk, size);
   }
 
@@ -120,6 +127,20 @@ export class StepPerformer implements Performer {
       secrets.map((key) => ({ ...key, passphrase: this.#session.passphrase(key.uuid) })),
     );
     return () => this.#withdraw(secrets);
+  }
+
+  async #openMapping({ disk, uuid, mapping, volume, encryption }: StepOf<"open-mapping">): Promise<Undo> {
+    const { id, name } = this.#guest;
+    await this.#resources.mappings.open(
+      { name: mapping, volume, uuid, spec: encryption, guest: { id, name }, disk },
+      this.#session.passphrase(uuid),
+    );
+    return () => this.#closeMapping(disk, mapping);
+  }
+
+  async #closeMapping(disk: string, mapping: string): Promise<void> {
+    const { kind } = await this.#resources.mappings.close(mapping);
+    if (kind === "busy") this.#resources.logger.warn(...stillOpen(this.#guest, disk, mapping));
   }
 
   #withdraw(secrets: readonly DiskKey[]): Promise<void> {
@@ -139,6 +160,21 @@ async function headerOf(backend: StorageBackend, volume: Volume, uuid: KeyUuid):
     why: "it had it a moment ago",
     hint: "see what else uses this volume; nothing was changed",
   });
+}
+
+function annotationsOf(keys: readonly AnnotatedKey[]): Annotations {
+  return new Map(keys.map((key) => [key.disk, annotationOf(key)]));
+}
+
+function annotationOf({ uuid: secretUuid, engine, mapping }: AnnotatedKey): DiskAnnotation {
+  if (mapping === undefined) return { format: "luks", secretUuid, ...(engine && { engine }) };
+  const { name, format, volume } = mapping;
+  return { format, secretUuid, mapping: name, volume };
+}
+
+function stillOpen({ name: guest }: Guest, disk: string, mapping: string): Parameters<Logger["warn"]> {
+  const text = `somebody has mapping ${mapping} of disk ${disk} of guest ${guest} open: luksmith reap closes it as soon as that ends`;
+  return [visible(text), { guest, disk }];
 }
 
 /** The one failure that says that the configuration was not touched. */

@@ -3,11 +3,11 @@ import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { newKeyRecord } from "../keystore/key-record.js";
 import type { Probe } from "../storage/storage-backend.js";
-import { volumeName } from "../storage/volume.js";
+import { isMappable, volumeName } from "../storage/volume.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
-import { refuseLostBlock, refusePlainOverlay, requireHeaderOf, volumeProblem } from "./refusals.js";
+import { formatDiffers, refuseLostBlock, refusePlainOverlay, requireContentOf, volumeProblem } from "./refusals.js";
 import { type DiskKey, type OpeningKey, planOf, type Plan, type Step } from "./step.js";
 
 /**
@@ -30,12 +30,14 @@ export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Dat
       }
     }
   }
-  const secrets = ours.flatMap(({ fact }) => [diskKey(fact), ...baseKeys(guest, fact)]);
+  const native = ours.filter(({ opening }) => opening === undefined);
+  const secrets = native.flatMap(({ fact }) => [diskKey(fact), ...baseKeys(guest, fact)]);
+  const providing: Step[] = secrets.length === 0 ? [] : [{ kind: "provide-secrets", secrets }];
   return planOf(
     ours.flatMap(({ store }) => store),
     ours.flatMap(({ format }) => format),
     ours.flatMap(({ activate }) => activate),
-    secrets.length === 0 ? [] : [{ kind: "provide-secrets", secrets }],
+    [...providing, ...ours.flatMap(({ opening }) => opening ?? [])],
   );
 }
 
@@ -75,6 +77,8 @@ interface PreparedDisk {
   readonly store: readonly Step[];
   readonly format: readonly Step[];
   readonly activate: readonly Step[];
+  /** Absent where QEMU itself opens the volume, with a host secret. */
+  readonly opening?: Step;
 }
 
 /** The steps of one disk, or undefined if its encryption block is not ours. */
@@ -92,8 +96,8 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
     case "found":
       switch (key.record.state) {
         case "active":
-          requireHeaderOf(guest, fact);
-          return { fact, store: [], format: [], activate: [] };
+          requireContentOf(guest, fact, key.record);
+          return withOpening(guest, { fact, store: [], format: [], activate: [] }, key.record);
         case "pending":
           requireNew(guest, fact, probe);
           return usePending(guest, fact, key.record, key.keystore);
@@ -110,24 +114,41 @@ function adopt(guest: Guest, fact: AnnotatedDisk, probe: Probe, now: Date): Prep
   const { request, disk, uuid } = fact;
   if (request === undefined) throw new Error("only a disk that is asked for is adopted");
   const record = newKeyRecord({ uuid, guest, disk: disk.dev, volume: volumeName(disk.volume), request, now });
-  return formatNew(fact, record, request.keystore, [
+  return formatNew(guest, fact, record, request.keystore, [
     { kind: "store-key", keystore: request.keystore, record },
   ]);
 }
 
 function formatNew(
+  guest: Guest,
   fact: AnnotatedDisk,
   record: KeyRecord,
   keystore: string,
   store: readonly Step[],
 ): PreparedDisk {
   const { disk } = fact;
-  return {
-    fact,
-    store,
-    format: [{ kind: "format", disk: disk.dev, volume: disk.volume, record }],
-    activate: [{ kind: "activate-key", keystore, record }],
-  };
+  const provider = disk.mapping === undefined ? {} : { provider: "dm-crypt" as const };
+  return withOpening(
+    guest,
+    {
+      fact,
+      store,
+      format: [{ kind: "format", disk: disk.dev, volume: disk.volume, record, ...provider }],
+      activate: [{ kind: "activate-key", keystore, record }],
+    },
+    record,
+  );
+}
+
+/** A disk that names a mapping is given it; one with an encryption block needs a host secret instead. */
+function withOpening(guest: Guest, prepared: PreparedDisk, { encryption }: KeyRecord): PreparedDisk {
+  const { disk, uuid } = prepared.fact;
+  const { dev, mapping, volume, encryption_format: annotated } = disk;
+  if (annotated !== undefined && annotated !== encryption.format)
+    throw formatDiffers(guest, prepared.fact, encryption.format);
+  if (mapping === undefined) return prepared;
+  if (!isMappable(volume)) throw new Error(`mapping ${mapping} is over a volume that cannot be mapped`);
+  return { ...prepared, opening: { kind: "open-mapping", disk: dev, uuid, mapping, volume, encryption } };
 }
 
 /**
@@ -162,7 +183,7 @@ function usePending(guest: Guest, fact: AnnotatedDisk, record: KeyRecord, keysto
   const hasHeader = fact.probe?.kind === "luks";
   if (!hasHeader && !isRecorded(guest, fact.disk, record))
     throw keyInUse(`cannot start guest ${guest.name}`, guest, fact.disk, record);
-  const prepared = formatNew(fact, record, keystore, []);
+  const prepared = formatNew(guest, fact, record, keystore, []);
   // the format step can make a torn header anew, and only the lock of the record's guest lets anybody do that
   return belongsTo(guest, record) ? prepared : { ...prepared, format: [] };
 }

@@ -4,11 +4,12 @@ import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { keyUuidOf, newKeyRecord } from "../keystore/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
-import type { Engine, Probe } from "../storage/storage-backend.js";
-import { volumeName } from "../storage/volume.js";
+import { legacyMappingName, mappingName } from "../encryption/dm-crypt/mapping-name.js";
+import type { Probe } from "../storage/storage-backend.js";
+import { isMappable, volumeName } from "../storage/volume.js";
 import type { ProtectFacts } from "./gather-protect.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
-import { type DiskKey, planOf, type Plan, type Step } from "./step.js";
+import { type AnnotatedKey, type DiskKey, planOf, type Plan, type Step } from "./step.js";
 import { creationHint } from "./volume-hints.js";
 
 export interface ProtectOptions {
@@ -21,8 +22,9 @@ export interface ProtectOptions {
 interface ProtectedDisk {
   readonly disk: string;
   readonly uuid: KeyUuid;
-  readonly annotated: boolean;
-  readonly engine: Engine | undefined;
+  /** As the disk is to be annotated, and as it is now. */
+  readonly annotation: AnnotatedKey;
+  readonly annotated: AnnotatedKey | undefined;
   readonly store: readonly Step[];
   readonly format: readonly Step[];
   readonly activate: readonly Step[];
@@ -35,12 +37,16 @@ interface ProtectedDisk {
 export function planProtect(guest: Guest, facts: readonly ProtectFacts[], options: ProtectOptions): Plan {
   const disks = facts.map((fact) => protectDisk(guest, fact, options));
   refuseSharedKey(`cannot protect guest ${guest.name}`, [...disks, ...otherKeys(guest, facts)]);
-  const blocks = disks
-    .filter(({ annotated }) => !annotated)
-    .map(({ disk, uuid, engine }) => ({ disk, uuid, ...(engine && { engine }) }));
+  const changed = disks.filter(({ annotation, annotated }) => !isSameAnnotation(annotation, annotated));
+  const blocks = changed.map(({ annotation }) => annotation);
+  const replaced = changed.flatMap(({ annotated }) => annotated ?? []);
+  const annotating: Step[] =
+    blocks.length === 0
+      ? []
+      : [{ kind: "annotate", blocks, ...(replaced.length === 0 ? {} : { replaced }) }];
   return planOf(
     disks.flatMap(({ store }) => store),
-    blocks.length === 0 ? [] : [{ kind: "annotate", blocks }],
+    annotating,
     disks.flatMap(({ format }) => format),
     disks.flatMap(({ activate }) => activate),
   );
@@ -56,8 +62,8 @@ function otherKeys(guest: Guest, facts: readonly ProtectFacts[]): DiskKey[] {
 
 function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions): ProtectedDisk {
   const { disk, known, request } = fact;
-  const annotated = disk.encryption_secret_uuid !== undefined;
-  if (known === undefined && annotated) throw foreignBlock(guest, fact);
+  const annotated = annotationNow(disk);
+  if (known === undefined && annotated !== undefined) throw foreignBlock(guest, fact);
   if (known === undefined) requireEmpty(guest, fact);
   const key = known?.record ?? newRecord(guest, fact, options);
   const record = { ...key, volume: volumeName(disk.volume) };
@@ -70,12 +76,47 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
   return {
     disk: disk.dev,
     uuid: keyUuidOf(record),
+    annotation: annotationFor(fact, record),
     annotated,
-    engine: fact.engine,
     store: known === undefined ? [{ kind: "store-key", keystore, record }] : [],
-    format: formatsNow ? [{ kind: "format", disk: disk.dev, volume: disk.volume, record }] : [],
+    format: formatsNow ? [{ kind: "format", disk: disk.dev, volume: disk.volume, record, ...formatter(fact) }] : [],
     activate: formatsNow ? [{ kind: "activate-key", keystore, record }] : [],
   };
+}
+
+function formatter({ provider }: ProtectFacts): { readonly provider?: "dm-crypt" } {
+  return provider === "dm-crypt" ? { provider } : {};
+}
+
+/** As the guest's configuration has it; undefined for a disk that names no key. */
+function annotationNow({
+  dev,
+  encryption_secret_uuid: uuid,
+  encryption_format: format,
+  encryption_options: options,
+  mapping: name,
+  volume,
+}: DiskMapping): AnnotatedKey | undefined {
+  if (uuid === undefined) return undefined;
+  if (name === undefined || format === undefined || !isMappable(volume)) {
+    return { disk: dev, uuid, ...(options?.["engine"] === "librbd" && { engine: "librbd" as const }) };
+  }
+  return { disk: dev, uuid, mapping: { name, format, volume } };
+}
+
+function annotationFor({ disk, provider, engine }: ProtectFacts, record: KeyRecord): AnnotatedKey {
+  const uuid = keyUuidOf(record);
+  const { format } = record.encryption;
+  const { dev, volume } = disk;
+  if (provider === "native") return { disk: dev, uuid, ...(engine && { engine }) };
+  if (!isMappable(volume)) throw new Error(`dm-crypt was chosen for ${volumeName(volume)}`);
+  const ours = format === "plain" ? legacyMappingName(volume) : mappingName(volume, uuid);
+  return { disk: dev, uuid, mapping: { name: disk.mapping ?? ours, format, volume } };
+}
+
+/** Who decrypts in QEMU's place inside a block is left as it is. */
+function isSameAnnotation(wanted: AnnotatedKey, now: AnnotatedKey | undefined): boolean {
+  return now !== undefined && wanted.mapping?.name === now.mapping?.name;
 }
 
 function newRecord(

@@ -1,4 +1,6 @@
 import { LuksmithError } from "../error/luksmith-error.js";
+import type { EncryptionFormat } from "../encryption/luks-spec.js";
+import type { KeyRecord } from "../generated/key-record.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
@@ -27,7 +29,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
     });
   }
   const asked = disks.filter(({ dev }) => requests.has(dev));
-  for (const disk of asked) requireNativeBlock(guest, disk);
+  for (const disk of asked) requireUsableAnnotation(guest, disk);
   const wanted = new Set(asked.map((disk) => disk.encryption_secret_uuid));
   refuseSharedKey(
     `cannot start guest ${guest.name}`,
@@ -42,11 +44,12 @@ function overlayHint(guest: Guest, disks: readonly string[]): string {
   return `if nothing was written to it yet: ${protect}; else merge it into the encrypted volume, or go back to that: docs/libvirt.md, after an external snapshot`;
 }
 
-/** The block must mean what we make: LUKS version 1 that QEMU itself opens, or librbd in an RBD image. */
-function requireNativeBlock(
+/** A mapping is ours; a block must mean what we make: LUKS version 1 that QEMU itself opens, or librbd in an RBD image. */
+function requireUsableAnnotation(
   guest: Guest,
-  { dev, volume, encryption_format, encryption_options }: DiskMapping,
+  { dev, volume, mapping, encryption_format, encryption_options }: DiskMapping,
 ): void {
+  if (mapping !== undefined) return;
   const engine = encryption_options?.["engine"] ?? "qemu";
   const isKnown = engine === "qemu" || (engine === "librbd" && volume.kind === "rbd");
   if (encryption_format === "luks" && isKnown) return;
@@ -98,6 +101,33 @@ export function refusePlainOverlay(guest: Guest, { disk, overlaid }: PlainDisk):
     what: `cannot start guest ${guest.name}: disk ${disk.dev} would write in plaintext`,
     why: `${volumeName(disk.volume)} lies over the encrypted volume of key ${overlaid.record.uuid}, as an external snapshot makes it`,
     hint: overlayHint(guest, [disk.dev]),
+  });
+}
+
+/**
+ * A plain volume has no header that could be looked for: it must be there, and not have been formatted since.
+ * @throws whatever is wrong with the volume of an active key
+ */
+export function requireContentOf(guest: Guest, fact: AnnotatedDisk, { encryption }: KeyRecord): void {
+  if (encryption.format !== "plain") {
+    requireHeaderOf(guest, fact);
+    return;
+  }
+  const { probe } = fact;
+  const isPossible = probe?.kind === "data" || probe?.kind === "allocated" || probe?.kind === "empty";
+  if (!isPossible) throw volumeProblem(guest, fact, probe);
+}
+
+/** The guest's configuration says another format than the key's record does. */
+export function formatDiffers(
+  guest: Guest,
+  { disk, uuid }: AnnotatedDisk,
+  format: EncryptionFormat,
+): LuksmithError {
+  return new LuksmithError("REQUEST_CONFLICT", {
+    what: `cannot start guest ${guest.name}: disk ${disk.dev} is annotated as ${disk.encryption_format ?? "unknown"}`,
+    why: `its key ${uuid} is of a volume of format ${format}`,
+    hint: "put the annotation right with virsh edit, or take it out and run luksmith protect",
   });
 }
 

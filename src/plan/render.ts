@@ -1,6 +1,6 @@
 import { volumeName } from "../storage/volume.js";
 import { formatBytes } from "./bytes.js";
-import type { DiskKey, OpeningKey, Step } from "./step.js";
+import type { AnnotatedKey, DiskKey, OpeningKey, Step } from "./step.js";
 
 /** A step in one line for a person. */
 export function renderStep(step: Step): string {
@@ -8,13 +8,15 @@ export function renderStep(step: Step): string {
     case "store-key":
       return `make key ${step.record.uuid} for disk ${step.record.disk} and store it in keystore ${step.keystore}`;
     case "format": {
-      const { cipher, keySize } = step.record.encryption;
-      return `write a LUKS header on ${volumeName(step.volume)} (disk ${step.disk}, ${cipher}, ${keySize} bits) if it still is empty`;
+      const { cipher, keySize, format } = step.record.encryption;
+      if (format === "plain")
+        return `take ${volumeName(step.volume)} for disk ${step.disk}, ${cipher}, ${keySize} bits, without a header, if it still is empty`;
+      return `write a ${format === "luksv2" ? "LUKS2" : "LUKS"} header on ${volumeName(step.volume)} (disk ${step.disk}, ${cipher}, ${keySize} bits) if it still is empty`;
     }
     case "activate-key":
       return `mark key ${step.record.uuid} as active: disk ${step.record.disk} is never formatted again`;
     case "annotate":
-      return `write the encryption blocks of ${disksOf(step.blocks)} into the guest's configuration`;
+      return annotating(step.blocks);
     case "grow": {
       const sizes = `from ${formatBytes(step.from)} to ${formatBytes(step.to)}`;
       const now = step.guest === "running" ? ", and tell its guest, which runs" : "";
@@ -24,7 +26,26 @@ export function renderStep(step: Step): string {
       return `give the host the passphrases of ${disksOf(step.secrets)}${andBases(step.secrets)}`;
     case "withdraw-secrets":
       return `take the passphrases of ${disksOf(step.secrets)} away from the host`;
+    case "open-mapping":
+      return `open ${volumeName(step.volume)} as /dev/mapper/${step.mapping} for disk ${step.disk}`;
+    case "close-mapping":
+      return `close /dev/mapper/${step.mapping} of disk ${step.disk}`;
   }
+}
+
+function annotating(keys: readonly AnnotatedKey[]): string {
+  const mapped = keys.filter(({ mapping }) => mapping !== undefined);
+  const blocks = keys.filter(({ mapping }) => mapping === undefined);
+  const tasks = [
+    ...(blocks.length === 0
+      ? []
+      : [`write the encryption blocks of ${disksOf(blocks)} into the guest's configuration`]),
+    ...mapped.map(
+      ({ disk, mapping }) =>
+        `let disk ${disk} in the guest's configuration be /dev/mapper/${mapping?.name ?? ""}`,
+    ),
+  ];
+  return tasks.join(", and ");
 }
 
 function disksOf(keys: readonly DiskKey[]): string {

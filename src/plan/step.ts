@@ -1,7 +1,8 @@
+import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Engine } from "../storage/storage-backend.js";
-import type { Volume } from "../storage/volume.js";
+import type { PathVolume, Volume } from "../storage/volume.js";
 
 /**
  * One thing to do, as data without secrets: it can be printed (`--dry-run`, `luksmith plan`) and compared with a
@@ -10,12 +11,26 @@ import type { Volume } from "../storage/volume.js";
 export type Step =
   /** Makes a passphrase and stores it as a new key. */
   | { readonly kind: "store-key"; readonly keystore: string; readonly record: KeyRecord }
-  /** Writes the LUKS header if the volume is empty now, and proves that the passphrase opens it. */
-  | { readonly kind: "format"; readonly disk: string; readonly volume: Volume; readonly record: KeyRecord }
+  /**
+   * Writes the LUKS header if the volume is empty now, and proves that the passphrase opens it. For a disk of format
+   * plain, proves only that the volume is empty.
+   */
+  | {
+      readonly kind: "format";
+      readonly disk: string;
+      readonly volume: Volume;
+      readonly record: KeyRecord;
+      /** Who will open it; absent for QEMU itself. */
+      readonly provider?: "dm-crypt";
+    }
   /** Records that the key is in use: from here on its volume is never formatted again. */
   | { readonly kind: "activate-key"; readonly keystore: string; readonly record: KeyRecord }
-  /** Writes the encryption blocks into the guest's persistent configuration. */
-  | { readonly kind: "annotate"; readonly blocks: readonly BlockKey[] }
+  /** Writes the annotations into the guest's persistent configuration, in the place of those that are replaced. */
+  | {
+      readonly kind: "annotate";
+      readonly blocks: readonly AnnotatedKey[];
+      readonly replaced?: readonly AnnotatedKey[];
+    }
   /** Enlarges the volume until its guest can see `to` bytes, and lets the guest see them if it runs. */
   | {
       readonly kind: "grow";
@@ -24,6 +39,8 @@ export type Step =
       /** Of the key, whose LUKS header the volume must have. */
       readonly uuid: KeyUuid;
       readonly guest: GuestState;
+      /** The open mapping over it, which grows with it. */
+      readonly mapping?: string;
       /** Bytes that the guest sees now, and shall see at least. */
       readonly from: number;
       readonly to: number;
@@ -31,7 +48,18 @@ export type Step =
   /** Gives the host the passphrases that QEMU needs to open the disks. */
   | { readonly kind: "provide-secrets"; readonly secrets: readonly OpeningKey[] }
   /** Takes them away again, but for those that another guest needs. */
-  | { readonly kind: "withdraw-secrets"; readonly secrets: readonly DiskKey[] };
+  | { readonly kind: "withdraw-secrets"; readonly secrets: readonly DiskKey[] }
+  /** Makes the mapping that the guest is given, decrypted by dm-crypt. */
+  | {
+      readonly kind: "open-mapping";
+      readonly disk: string;
+      readonly uuid: KeyUuid;
+      readonly mapping: string;
+      readonly volume: PathVolume;
+      readonly encryption: KeyRecord["encryption"];
+    }
+  /** Closes a mapping; one that is gone is success, one that is in use is left to the reaper. */
+  | { readonly kind: "close-mapping"; readonly disk: string; readonly mapping: string };
 
 export type GuestState = "stopped" | "running";
 
@@ -40,9 +68,16 @@ export interface DiskKey {
   readonly uuid: KeyUuid;
 }
 
-/** A key that an encryption block names. */
-export interface BlockKey extends DiskKey {
+/** A key that the guest's configuration names: by an encryption block, or by a mapping that is opened with it. */
+export interface AnnotatedKey extends DiskKey {
+  /** Of the encryption block. */
   readonly engine?: Engine;
+  readonly mapping?: {
+    /** In /dev/mapper. */
+    readonly name: string;
+    readonly format: EncryptionFormat;
+    readonly volume: PathVolume;
+  };
 }
 
 /** A key that opens a disk's own volume, or an encrypted one under it, over which other disks may lie as well. */

@@ -1,4 +1,4 @@
-import type { EncryptionFormat, LuksSpec } from "../encryption/luks-spec.js";
+import type { EncryptionFormat, EncryptionSpec } from "../encryption/luks-spec.js";
 import type { LuksmithError } from "../error/luksmith-error.js";
 
 /** One voice about a guest's encryption: a flavor, an image, the guest's metadata or an operator's rule. */
@@ -20,10 +20,10 @@ export interface Ask {
 }
 
 /** What was decided for one disk. */
-export interface EncryptionRequest extends LuksSpec {
+export interface EncryptionRequest extends EncryptionSpec {
   /** Device name. */
   readonly disk: string;
-  /** Name of the profile that the LUKS parameters come from. */
+  /** Name of the profile that the parameters come from; for `plain` they are the legacy settings' own. */
   readonly profile: string;
   /** Name of the keystore instance. */
   readonly keystore: string;

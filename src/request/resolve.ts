@@ -2,14 +2,15 @@ import type { DiskMapping } from "../disk-info/disk-info.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import { printable } from "../error/printable.js";
 import type { Guest } from "../host/host-adapter.js";
-import { DEFAULT_PROFILE, type EffectiveSettings, profileNamed } from "../settings/settings.js";
+import { DEFAULT_PROFILE, type EffectiveProfile, type EffectiveSettings, profileNamed } from "../settings/settings.js";
 import type { Ask, EncryptionRequest } from "./ask.js";
 import { holdsGuestData } from "./guest-data.js";
 import { ruleAsk } from "./rules.js";
-import { offeredTraits, requiredTraits } from "./traits.js";
+import type { EncryptionFormat, EncryptionSpec } from "../encryption/luks-spec.js";
+import { legacyAsk, legacySpec } from "./legacy.js";
 
 /** The part of the settings that decides about requests. */
-export type RequestSettings = Pick<EffectiveSettings, "rules" | "profiles">;
+export type RequestSettings = Pick<EffectiveSettings, "rules" | "profiles" | "legacy">;
 
 type AskingGuest = Pick<Guest, "name" | "disks" | "asks" | "tags">;
 
@@ -17,7 +18,7 @@ type AskingGuest = Pick<Guest, "name" | "disks" | "asks" | "tags">;
  * Which of the guest's disks must be encrypted, and how, by device name; a disk that nobody asks for is not in it.
  * Voices in the order of rank: flavor, image, the guest's metadata, the operator's rules. They must agree: nobody
  * outvotes another. A format or profile without a yes asks for nothing. Pure, no I/O.
- * @throws REQUEST_CONFLICT, REQUEST_INVALID, PROFILE_UNKNOWN, TRAIT_MISSING
+ * @throws REQUEST_CONFLICT, REQUEST_INVALID, PROFILE_UNKNOWN, TRAIT_MISSING (plain, which is switched off)
  */
 export function resolveRequests(
   guest: AskingGuest,
@@ -39,7 +40,8 @@ function requestFor(
   settings: RequestSettings,
 ): EncryptionRequest | undefined {
   const asks = guest.asks.filter(({ disks }) => disks === undefined || disks.includes(disk.dev));
-  const voices = [...asks, ruleAsk(settings.rules, guest, disk)].filter((ask) => ask !== undefined);
+  const spoken = [...asks, ruleAsk(settings.rules, guest, disk)].filter((ask) => ask !== undefined);
+  const voices = spoken.length > 0 ? spoken : legacyAsk(settings.legacy, disk);
   const askedBy = voices.filter(({ enabled }) => enabled === true).map(({ source }) => source);
   if (askedBy.length === 0) return undefined;
   try {
@@ -47,22 +49,13 @@ function requestFor(
       enabled === undefined ? undefined : enabled ? "yes" : "no",
     );
     const format = agreed(voices, "format", (ask) => ask.format);
-    const profile = profileNamed(
-      settings,
-      agreed(voices, "profile", (ask) => ask.profile) ?? DEFAULT_PROFILE,
-    );
-    if (format !== undefined && format !== profile.format) throw traitMissing(voices, settings);
-    const { name, cipher, keySize, hash, keystore } = profile;
-    return {
-      disk: disk.dev,
-      format: profile.format,
-      cipher,
-      keySize,
-      hash,
-      profile: name,
-      keystore,
-      askedBy,
-    };
+    const named = agreed(voices, "profile", (ask) => ask.profile);
+    const profile = profileNamed(settings, named ?? DEFAULT_PROFILE);
+    if (format !== undefined && named !== undefined && format !== profile.format)
+      throw formatsDiffer(voices, profile);
+    const { name, keystore } = profile;
+    const spec = format === "plain" ? legacySpec(settings.legacy) : specOf(profile, format);
+    return { disk: disk.dev, ...spec, profile: name, keystore, askedBy };
   } catch (thrown) {
     throw asLuksmithError(thrown).within(`disk ${disk.dev} of guest ${printable(guest.name)}`);
   }
@@ -88,15 +81,20 @@ function agreed<Value extends string>(
   });
 }
 
-function traitMissing(voices: readonly Ask[], { profiles }: RequestSettings): LuksmithError {
-  const offered = offeredTraits(profiles.map(({ format }) => format));
-  const missing = requiredTraits(voices).filter((trait) => !offered.includes(trait));
-  const formats = voices.flatMap(({ source, format }) =>
-    format === undefined ? [] : `${source} says ${format}`,
-  );
-  return new LuksmithError("TRAIT_MISSING", {
-    what: `it needs ${missing.join(", ")}, which this host does not offer`,
-    why: `${formats.join(", ")}; this host offers ${offered.join(", ")}`,
-    hint: "ask for format luks, or start the guest on another host",
+/** As the profile has it, in the format that is asked for where one is. */
+function specOf(
+  { format, cipher, keySize, hash }: EffectiveProfile,
+  asked: EncryptionFormat | undefined,
+): EncryptionSpec {
+  return { format: asked ?? format, cipher, keySize, hash };
+}
+
+/** Who names a profile has named its format as well. */
+function formatsDiffer(voices: readonly Ask[], { name, format }: EffectiveProfile): LuksmithError {
+  const asked = voices.find((voice) => voice.format !== undefined && voice.format !== format);
+  return new LuksmithError("REQUEST_CONFLICT", {
+    what: "those who ask do not agree about format",
+    why: `profile ${name} says ${format}, ${asked?.source ?? "another"} says ${asked?.format ?? "otherwise"}`,
+    hint: "change one of them: no voice outvotes another",
   });
 }

@@ -5,13 +5,18 @@ import type { StorageSettings } from "../storage/index.js";
 
 /** The settings as the code uses them: every default of the schema filled in. */
 export interface EffectiveSettings extends Required<
-  Omit<Settings, "keystores" | "profiles" | "rules" | "storage">
+  Omit<Settings, "keystores" | "profiles" | "rules" | "storage" | "encryption" | "legacy">
 > {
+  readonly encryption: Required<NonNullable<Settings["encryption"]>>;
+  readonly legacy: LegacySettings;
   readonly keystores: readonly [KeystoreSettings, ...KeystoreSettings[]];
   readonly profiles: readonly EffectiveProfile[];
   readonly rules: readonly EffectiveRule[];
   readonly storage: StorageSettings;
 }
+
+/** Nova's [ephemeral_storage_encryption]. */
+export type LegacySettings = Required<NonNullable<Settings["legacy"]>>;
 
 /** `keystore` is the first keystore where the profile names none. */
 export type EffectiveProfile = Required<Profile>;

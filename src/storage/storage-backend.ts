@@ -152,6 +152,19 @@ export interface VolumeAllocator {
   allocate(request: AllocateRequest): Promise<bigint>;
 }
 
+/** A storage backend that can say for certain that a volume may be given to a new guest without a LUKS header. */
+export interface EmptinessProver {
+  /**
+   * Proves that a volume is empty *now*, under its lock, as `createEncrypted` does, and writes nothing.
+   * @throws VOLUME_NOT_EMPTY, VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY, LUKS_UUID_MISMATCH, LOCK_TIMEOUT
+   */
+  requireEmpty(volume: Volume): Promise<void>;
+}
+
+export function provesEmptiness(backend: StorageBackend): backend is StorageBackend & EmptinessProver {
+  return "requireEmpty" in backend;
+}
+
 export function canAllocate(backend: StorageBackend): backend is StorageBackend & VolumeAllocator {
   return "allocate" in backend;
 }

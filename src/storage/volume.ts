@@ -1,7 +1,6 @@
 /** How the storage names a disk's bytes. Paths are absolute; nothing here was opened yet. */
 export type Volume =
-  | { readonly kind: "file"; readonly path: string; readonly format: VolumeFormat }
-  | { readonly kind: "block"; readonly path: string; readonly format: VolumeFormat }
+  | PathVolume
   | RbdVolume
   /** An empty drive. */
   | { readonly kind: "none" }
@@ -16,6 +15,11 @@ export type Volume =
       readonly path?: string;
       readonly pathUnknown?: true;
     };
+
+/** An image file or a block device of this host. */
+export type PathVolume =
+  | { readonly kind: "file"; readonly path: string; readonly format: VolumeFormat }
+  | { readonly kind: "block"; readonly path: string; readonly format: VolumeFormat };
 
 /** An image of a Ceph cluster, reached over the network and never mapped by the kernel. */
 export interface RbdVolume {
@@ -49,4 +53,9 @@ export function volumeName(volume: Volume): string {
     case "other":
       return volume.description;
   }
+}
+
+/** Whether the kernel can decrypt it: dm-crypt sees bytes, and no image format inside them. */
+export function isMappable(volume: Volume): volume is PathVolume {
+  return (volume.kind === "file" || volume.kind === "block") && volume.format === "raw";
 }

@@ -2,7 +2,15 @@ import { LuksmithError } from "../../error/luksmith-error.js";
 import { addEncryptionBlocks, removeEncryptionBlocks } from "../../guest-config/domain-annotator.js";
 import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
 import { printable } from "../../error/printable.js";
-import type { ConfiguredGuest, EncryptionBlock, Guest, GuestSummary } from "../host-adapter.js";
+import {
+  type Annotations,
+  type ConfiguredGuest,
+  type EncryptionBlock,
+  type Guest,
+  type GuestSummary,
+  isMappingAnnotation,
+  type NewDisk,
+} from "../host-adapter.js";
 import { textFile } from "./text-file.js";
 import type { Virsh, VirshAnswer } from "./virsh.js";
 
@@ -50,18 +58,35 @@ export class LibvirtGuests {
   }
 
   /** libvirt cannot replace a configuration on condition: a change within the milliseconds between the two is lost. */
-  async annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
+  async annotate(guest: Guest, annotations: Annotations, _replaced?: Annotations): Promise<void> {
     if ((await this.#persistent(guest)).xml !== guest.configuration) {
       throw new LuksmithError("GUEST_CHANGED", {
         what: `cannot annotate guest ${printable(guest.name)}: somebody changed its configuration meanwhile`,
         hint: "nothing was changed; run the command again",
       });
     }
-    await this.#define(guest, addEncryptionBlocks(guest.configuration, blocks));
+    await this.#define(guest, addEncryptionBlocks(guest.configuration, blocksOf(annotations)));
   }
 
-  async unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
+  async unannotate(guest: Guest, annotations: Annotations, _restored?: Annotations): Promise<void> {
+    const blocks = blocksOf(annotations);
     await this.#define(guest, removeEncryptionBlocks((await this.#persistent(guest)).xml, blocks));
+  }
+
+  addDisk(_guest: Guest, _disk: NewDisk): Promise<void> {
+    throw new Error("not yet");
+  }
+
+  removeDisk(_guest: Pick<Guest, "id" | "name">, _disk: string): Promise<void> {
+    throw new Error("not yet");
+  }
+
+  attachDisk(_guest: Pick<Guest, "id" | "name">, _disk: string): Promise<void> {
+    throw new Error("not yet");
+  }
+
+  detachDisk(_guest: Pick<Guest, "id" | "name">, _disk: string): Promise<void> {
+    throw new Error("not yet");
   }
 
   /** The XML with the guest's secrets (a VNC password), which defining it again would lose otherwise. */
@@ -89,6 +114,12 @@ export class LibvirtGuests {
     if (answer.errors.length > 0)
       throw failed(`change the configuration of guest ${printable(guest.name)}`, answer);
   }
+}
+
+function blocksOf(annotations: Annotations): ReadonlyMap<string, EncryptionBlock> {
+  return new Map(
+    [...annotations].flatMap(([dev, annotation]) => (isMappingAnnotation(annotation) ? [] : [[dev, annotation] as const])),
+  );
 }
 
 function notFound(nameOrId: string, why: string, hint: string): LuksmithError {

@@ -5,8 +5,8 @@ import type { KeyUuid } from "../../keystore/key-uuid.js";
 import type { EffectiveSettings } from "../../settings/settings.js";
 import { VolumeLocks } from "../../storage/volume-lock.js";
 import type {
+  Annotations,
   ConfiguredGuest,
-  EncryptionBlock,
   Guest,
   GuestSummary,
   HookInput,
@@ -15,6 +15,7 @@ import type {
   HostVersions,
   InstallResult,
   LifecycleEvent,
+  NewDisk,
   ProvidedSecret,
   Registration,
 } from "../host-adapter.js";
@@ -86,12 +87,28 @@ export class LibvirtHostAdapter implements HostAdapter {
     return (await this.#guests()).readRunning(guest);
   }
 
-  async annotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
-    return (await this.#guests()).annotate(guest, blocks);
+  async annotate(guest: Guest, annotations: Annotations, replaced?: Annotations): Promise<void> {
+    return (await this.#guests()).annotate(guest, annotations, replaced);
   }
 
-  async unannotate(guest: Guest, blocks: ReadonlyMap<string, EncryptionBlock>): Promise<void> {
-    return (await this.#guests()).unannotate(guest, blocks);
+  async unannotate(guest: Guest, annotations: Annotations, restored?: Annotations): Promise<void> {
+    return (await this.#guests()).unannotate(guest, annotations, restored);
+  }
+
+  async addDisk(guest: Guest, disk: NewDisk): Promise<void> {
+    return (await this.#guests()).addDisk(guest, disk);
+  }
+
+  async removeDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void> {
+    return (await this.#guests()).removeDisk(guest, disk);
+  }
+
+  async attachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void> {
+    return (await this.#guests()).attachDisk(guest, disk);
+  }
+
+  async detachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void> {
+    return (await this.#guests()).detachDisk(guest, disk);
   }
 
   diskSize(guest: Pick<Guest, "id" | "name">, disk: string): Promise<bigint> {

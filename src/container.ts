@@ -48,7 +48,7 @@ export function compose({ settings, host, humanLevel, copies = "look-up", token 
       return createKeyring(settings, { runner }, keyCacheFor({ settings, manner: copies, runner, warn }));
     })
     .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER), settings.storage))
-    .factory(t.PROVIDERS, (c) => createProviders(c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.PROVIDERS, (c) => createProviders(c.resolve(t.COMMAND_RUNNER), settings.legacy))
     .factory(t.MAPPINGS, (c) => createMappings(c.resolve(t.COMMAND_RUNNER)))
     .factory(t.GUEST_LOCKS, (c) => new GuestLocks(c.resolve(t.COMMAND_RUNNER)))
     .class(t.PREPARATION, GuestPreparation)

@@ -6,7 +6,7 @@ import { GUEST_LOCKS, HOST, KEYRING, LOGGER, MAPPINGS, PROVIDERS, STORAGE } from
 
 export interface GuestChange {
   /** What the log calls it. */
-  readonly command: "protect" | "grow" | "attach" | "detach" | "convert";
+  readonly command: "protect" | "grow" | "attach" | "detach" | "convert" | "adopt";
   /** Name or id. */
   readonly guest: string;
   readonly manner: "apply" | "dry-run";

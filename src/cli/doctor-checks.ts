@@ -7,7 +7,9 @@ import type { DoctorOutput } from "../generated/doctor.js";
 import { tryCopies } from "../keystore/cache/trial.js";
 import { canList, type Keystore } from "../keystore/keystore.js";
 import { openMemoryFile } from "../secret/secret-file.js";
-import { COMMAND_RUNNER, HOST, KEYRING, PROVIDERS, SETTINGS } from "../tokens.js";
+import { COMMAND_RUNNER, HOST, KEYRING, SETTINGS } from "../tokens.js";
+import { checkAbilities, checkDmCrypt, checkLegacy, checkVersions } from "./doctor-engines.js";
+import { checkLeftovers, checkReaper } from "./doctor-leftovers.js";
 import { describeTrial, tryKeystore } from "./try-keystore.js";
 
 export type Check = DoctorOutput["checks"][number];
@@ -20,10 +22,14 @@ export const CHECKS: readonly ((container: Container) => Promise<Check[]>)[] = [
   () => guarded("tmpfs for secrets", checkTmpfs),
   () => guarded("luksmith's files", checkFiles),
   (container) => guarded("versions", () => checkVersions(container)),
+  (container) => guarded("dm-crypt", () => checkDmCrypt(container)),
+  (container) => guarded("legacy", () => Promise.resolve(checkLegacy(container))),
+  (container) => guarded("guests", () => checkAbilities(container)),
   (container) => guarded("hook", () => checkHook(container)),
   checkKeystores,
   (container) => guarded("cache", () => checkCache(container)),
-  (container) => guarded("host secrets", () => checkSecrets(container)),
+  (container) => guarded("reaper", () => checkReaper(container)),
+  (container) => guarded("host secrets", () => checkLeftovers(container)),
   (container) => guarded("keys of guests", () => checkGuests(container)),
 ];
 
@@ -61,19 +67,6 @@ function checkFiles(): Check {
     result: "failed",
     detail: `${path} can be changed by others than root, who runs what is in it at every start of a guest`,
     hint: `chown root: ${shellWord(path)} && chmod go-w ${shellWord(path)}`,
-  };
-}
-
-async function checkVersions(container: Container): Promise<Check> {
-  const { qemu, libvirt } = await container.resolve(HOST).versions();
-  const traits = await container.resolve(PROVIDERS).traits(() => Promise.resolve({ qemu, libvirt }));
-  const detail = `QEMU ${qemu}, libvirt ${libvirt ?? "none"}`;
-  if (traits.length > 0) return { name: "versions", result: "ok", detail };
-  return {
-    name: "versions",
-    result: "failed",
-    detail: `${detail}: cannot open LUKS volumes natively`,
-    hint: "it needs QEMU 2.6, libvirt 2.2.0 and the programs above",
   };
 }
 
@@ -174,19 +167,4 @@ async function disksWithoutKey(container: Container): Promise<string[]> {
 
 function notPersistent(thrown: unknown): undefined {
   if (asLuksmithError(thrown).code !== "GUEST_NOT_FOUND") throw thrown;
-}
-
-async function checkSecrets(container: Container): Promise<Check> {
-  const host = container.resolve(HOST);
-  const [provided, guests] = await Promise.all([host.providedSecrets(), host.listGuests()]);
-  const running = new Set(guests.filter((guest) => guest.running).map((guest) => guest.id));
-  const orphans = provided.filter(({ guestId }) => !running.has(guestId));
-  if (orphans.length === 0)
-    return { name: "host secrets", result: "ok", detail: `${provided.length} in use, none orphaned` };
-  return {
-    name: "host secrets",
-    result: "warning",
-    detail: `${orphans.length} belong to no running guest: ${orphans.map(({ uuid }) => uuid).join(", ")}`,
-    hint: orphans.map(({ uuid }) => `virsh secret-undefine ${uuid}`).join("; "),
-  };
 }

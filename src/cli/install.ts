@@ -18,7 +18,9 @@ interface Options {
 export function installCommand(): Command {
   return hostCommand("install")
     .summary("register the hooks with the host manager")
-    .description("Registers the hooks with the host manager; hooks of others stay as they are.")
+    .description(
+      "Registers the hooks with the host manager, and a timer that cleans up after guests that crashed (luksmith reap); what others have registered stays as it is.",
+    )
     .action(async (options: Options) => {
       const host = open().resolve(HOST);
       report(await host.install(modeOf(options)), options);
@@ -31,7 +33,9 @@ export function installCommand(): Command {
 export function uninstallCommand(): Command {
   return hostCommand("uninstall")
     .summary("take the hooks away again")
-    .description("Takes the hooks away and leaves the host as it was. Keys, settings and disks stay.")
+    .description(
+      "Takes the hooks and the timer away and leaves the host as it was. Keys, settings and disks stay.",
+    )
     .action(async (options: Options) => {
       const container = open();
       report(await container.resolve(HOST).uninstall(modeOf(options)), options);
@@ -50,8 +54,16 @@ function modeOf({ dryRun }: Options): Parameters<HostAdapter["install"]>[0] {
   return dryRun ? "dry-run" : "apply";
 }
 
-function report({ change, path, restart, reloaded }: InstallResult, { dryRun }: Options): void {
-  print(`${dryRun ? "would be " : ""}${change}: ${path}`);
+function report({ change, path, restart, reloaded, reaper }: InstallResult, { dryRun }: Options): void {
+  const would = dryRun ? "would be " : "";
+  print(`${would}${change}: ${path}`);
+  if (reaper?.kind === "timer") print(`${would}${reaper.change}: ${reaper.path}`);
+  if (reaper?.kind === "none") {
+    print(
+      "there is no systemd to clean up after guests that crash: let cron do it, in /etc/cron.d/luksmith:",
+    );
+    print(reaper.cron);
+  }
   if (reloaded !== undefined) print(`${reloaded} was told to look for hooks again`);
   if (restart === undefined) return;
   if (dryRun) {

@@ -1,8 +1,12 @@
 import { Command } from "commander";
+import { adoptCommand } from "./adopt.js";
 import { allocateCommand } from "./allocate.js";
+import { attachCommand } from "./attach.js";
 import { cacheCommand } from "./cache.js";
 import { capabilitiesCommand } from "./capabilities.js";
 import { completionCommand } from "./completion.js";
+import { convertCommand } from "./convert.js";
+import { detachCommand } from "./detach.js";
 import { doctorCommand } from "./doctor.js";
 import { loadManifest } from "../manifest/load.js";
 import { growCommand } from "./grow.js";
@@ -11,6 +15,7 @@ import { keysCommand } from "./keys.js";
 import { keystoreCommand } from "./keystore.js";
 import { planCommand } from "./plan.js";
 import { protectCommand } from "./protect.js";
+import { reapCommand } from "./reap.js";
 import { settingsCommand } from "./settings.js";
 import { statusCommand } from "./status.js";
 import { tokenFileOption } from "./token-file.js";
@@ -41,12 +46,17 @@ export function createProgram(): Command {
     .addCommand(inherit(protectCommand()))
     .addCommand(inherit(allocateCommand()))
     .addCommand(inherit(growCommand()))
+    .addCommand(inherit(attachCommand()))
+    .addCommand(inherit(detachCommand()))
+    .addCommand(inherit(adoptCommand()))
+    .addCommand(inherit(convertCommand()))
     .addCommand(inherit(statusCommand()))
     .addCommand(inherit(planCommand()))
     .addCommand(inherit(settingsCommand()))
     .addCommand(inherit(keysCommand()))
     .addCommand(inherit(keystoreCommand()))
     .addCommand(inherit(cacheCommand()))
+    .addCommand(inherit(reapCommand()))
     .addCommand(inherit(capabilitiesCommand()))
     .addCommand(inherit(doctorCommand()))
     .addCommand(inherit(versionCommand()))

@@ -96,8 +96,11 @@ async function protectGuest(container: Container, nameOrId: string, options: Opt
 
 /** What is left to happen. */
 function ending({ stages }: Plan, { now }: Options): string {
-  const kinds = new Set(stages.flat().map((step) => step.kind));
+  const steps = stages.flat();
+  const kinds = new Set(steps.map((step) => step.kind));
   if (kinds.has("format")) return "";
+  if (steps.some((step) => step.kind === "annotate" && step.replaced !== undefined))
+    return "; who decrypts was changed, and no byte of the disks";
   if (!kinds.has("store-key")) return "; its encryption blocks were put back";
   return now ? "" : "; its next start formats what is new";
 }
@@ -117,7 +120,10 @@ function requireShutOff(guest: ConfiguredGuest): void {
   });
 }
 
-/** The command speaks as one more voice, so that it cannot overrule a rule or an image silently. */
+/**
+ * The command speaks as one more voice, so that it cannot overrule a rule or an image silently. Where the legacy settings
+ * alone speak, which give way to every other voice, it is silent unless it names a profile.
+ */
 function requestsFor(
   guest: Guest,
   { disk: chosen = [], profile }: Options,
@@ -125,10 +131,11 @@ function requestsFor(
 ): EncryptionRequest[] {
   const disks =
     chosen.length > 0 ? [...new Set(chosen)].map((dev) => requireDisk(guest, dev).dev) : everyDisk(guest);
+  const without = profile === undefined ? resolveRequests(guest, settings) : new Map<string, never>();
   const ask = {
     source: "luksmith protect",
     enabled: true,
-    disks,
+    disks: disks.filter((dev) => without.get(dev)?.format !== "plain"),
     ...(profile === undefined ? {} : { profile }),
   };
   const requests = resolveRequests({ ...guest, asks: [...guest.asks, ask] }, settings);

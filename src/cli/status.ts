@@ -11,6 +11,7 @@ import { gatherFacts } from "../plan/gather.js";
 import { KeySession } from "../plan/key-session.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
+import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import { HOST, KEYRING, SETTINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
@@ -87,9 +88,11 @@ async function diskStatuses(container: Container, guest: Guest): Promise<DiskSta
         askedBy: [...(requests.get(disk.dev)?.askedBy ?? [])],
       };
       if (fact.kind === "annotated") status.key = fact.uuid;
+      if (disk.mapping !== undefined) status.mapping = disk.mapping;
       if (fact.kind === "annotated" && fact.key.kind === "found") {
         const { cipher, keySize, format } = fact.key.record.encryption;
-        Object.assign(status, { keystore: fact.key.keystore, format, cipher, keySize });
+        const openedBy = disk.mapping === undefined ? "native" : "dm-crypt";
+        Object.assign(status, { keystore: fact.key.keystore, format, cipher, keySize, openedBy });
         if (fact.key.cached !== undefined) status.cachedAt = fact.key.cached.since.toISOString();
       }
       if (fact.kind === "annotated" && fact.probe?.kind === "luks") {
@@ -121,19 +124,27 @@ function protectionOf(fact: DiskFacts): DiskStatus["protection"] {
       return fact.probe?.kind === "empty" ? "pending" : "unknown";
     case "found":
       if (fact.key.record.state === "pending") return "pending";
+      if (fact.key.record.encryption.format === "plain")
+        return holdsSomething(fact.probe) ? "encrypted" : "unknown";
       return fact.probe?.kind === "luks" && fact.probe.header.uuid === fact.uuid ? "encrypted" : "unknown";
   }
 }
 
+/** All that a volume without a header can tell. */
+function holdsSomething(probe: Probe | undefined): boolean {
+  return probe?.kind === "data" || probe?.kind === "allocated" || probe?.kind === "empty";
+}
+
 function show(guests: readonly GuestStatus[]): void {
   printTable(
-    ["guest", "disk", "protection", "size in guest", "key", "volume"],
+    ["guest", "disk", "protection", "opened by", "size in guest", "key", "volume"],
     guests.flatMap(({ name, disks }) =>
-      disks.map(({ device, protection, guestSize, key, volume }) => {
+      disks.map(({ device, protection, openedBy, guestSize, key, volume }) => {
         return [
           name,
           device,
           protection,
+          openedBy ?? "",
           guestSize === undefined ? "" : formatBytes(guestSize),
           key ?? "",
           volume,

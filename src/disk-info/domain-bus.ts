@@ -22,7 +22,10 @@ export function busOfDisk(dev: string, type: DiskType, disk: XmlElement): DiskBu
     if (bus !== undefined) return bus;
     throw guestConfigInvalid(`disk ${dev} is on "${printable(written)}", which is no bus of disks`);
   }
-  if (type === "floppy") return "fdc";
+  return type === "floppy" ? "fdc" : busOfName(dev);
+}
+
+export function busOfName(dev: string): DiskBus {
   return BUS_OF_PREFIX.find(([prefix]) => dev.startsWith(prefix))?.[1] ?? "ide";
 }
 

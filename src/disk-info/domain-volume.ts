@@ -1,4 +1,5 @@
 import { printable } from "../error/printable.js";
+import type { MappingEntry } from "../guest-config/mapping-metadata.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
 import type { RbdVolume, Volume, VolumeFormat } from "../storage/volume.js";
 
@@ -27,6 +28,17 @@ export function volumeOfDisk(dev: string, disk: XmlElement): Volume {
       return { kind: "other", description, ...(path === undefined ? {} : { path }) };
     }
   }
+}
+
+/**
+ * What a mapping that the disk names is over, as the guest's metadata say. dm-crypt decrypts bytes: an image format
+ * inside would be in what the mapping shows, and nobody makes such a disk.
+ */
+export function volumeUnderMapping(disk: XmlElement, { type, volume: path }: MappingEntry): Volume {
+  const image = formatOf(disk) === "raw" ? undefined : "image file in the mapping over";
+  const obstacle = oddityOf(path) ?? obstacleOf(disk) ?? image;
+  if (obstacle === undefined) return { kind: type, path, format: "raw" };
+  return { kind: "other", description: printable(`${obstacle} ${path}`), path };
 }
 
 /** Types of disks that lie in no file or block device of this host, or in a directory that they name. */

@@ -4,16 +4,21 @@ import { backingSecretUuids, readEncryption } from "../guest-config/encryption-e
 import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
 import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
+import { type MappedDisk, mappedDisk } from "../guest-config/mapped-disk.js";
+import { readMappings } from "../guest-config/mapping-metadata.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { DiskInfo, DiskMapping, DiskType } from "./disk-info.js";
 import { BootOrder } from "./domain-boot.js";
 import { busOfDisk, defaultBuses } from "./domain-bus.js";
-import { volumeOfDisk } from "./domain-volume.js";
+import { volumeOfDisk, volumeUnderMapping } from "./domain-volume.js";
 
 /** disk_info of a libvirt `<domain>`; only `<disk>` devices, never `<filesystem>`. @throws GUEST_CONFIG_INVALID */
 export function diskInfoFromDomain(domain: XmlElement): DiskInfo {
   const bootOrder = new BootOrder(domain);
-  const disks = [...diskElements(domain)].map(([dev, disk]) => mappingOf(dev, disk, bootOrder));
+  const metadata = readMappings(domain);
+  const disks = [...diskElements(domain)].map(([dev, disk]) => {
+    return mappingOf(dev, disk, bootOrder, mappedDisk(dev, disk, metadata));
+  });
   const busOfFirst = (...types: DiskType[]) => disks.find(({ type }) => types.includes(type))?.bus;
   const defaults = defaultBuses(domain);
   return {
@@ -23,11 +28,17 @@ export function diskInfoFromDomain(domain: XmlElement): DiskInfo {
   };
 }
 
-function mappingOf(dev: string, disk: XmlElement, bootOrder: BootOrder): DiskMapping {
+function mappingOf(
+  dev: string,
+  disk: XmlElement,
+  bootOrder: BootOrder,
+  mapped: MappedDisk | undefined,
+): DiskMapping {
   const type = typeOf(dev, disk);
-  const volume = volumeOfDisk(dev, disk);
+  const { volume, ...encryption } = mapped === undefined ? sourceOf(dev, disk) : underMapping(disk, mapped);
   const format = contentFormatOf(volume);
-  const backing = backingSecretUuids(disk);
+  const inside = mapped === undefined ? undefined : readEncryption(dev, disk)?.secretUuid;
+  const backing = [...backingSecretUuids(disk), ...(inside === undefined ? [] : [inside])];
   const boot = bootOrder.indexOf(dev, type, disk);
   return {
     bus: busOfDisk(dev, type, disk),
@@ -35,7 +46,7 @@ function mappingOf(dev: string, disk: XmlElement, bootOrder: BootOrder): DiskMap
     type,
     ...(format === undefined ? {} : { format }),
     ...(boot === undefined ? {} : { boot_index: boot }),
-    ...encryptionOf(dev, disk),
+    ...encryption,
     volume,
     readOnly: type === "cdrom" || disk.element("readonly") !== undefined,
     ...(backing.length === 0 ? {} : { backingSecretUuids: backing }),
@@ -61,14 +72,16 @@ function contentFormatOf(volume: Volume): string | undefined {
   return isOurs && /[/_]disk\.swap$/.test(volumeName(volume)) ? "swap" : undefined;
 }
 
-type DiskEncryption = Pick<
+type DiskSource = Pick<
   DiskMapping,
-  "encrypted" | "encryption_format" | "encryption_options" | "encryption_secret_uuid"
+  "encrypted" | "encryption_format" | "encryption_options" | "encryption_secret_uuid" | "volume" | "mapping"
 >;
 
-function encryptionOf(dev: string, disk: XmlElement): DiskEncryption {
+/** What the disk names, and who opens it: QEMU, if anybody. */
+function sourceOf(dev: string, disk: XmlElement): DiskSource {
+  const volume = volumeOfDisk(dev, disk);
   const encryption = readEncryption(dev, disk);
-  if (encryption === undefined) return { encrypted: false };
+  if (encryption === undefined) return { encrypted: false, volume };
   const format = novaFormatOf(encryption.format);
   const options =
     format === undefined ? { ...encryption.options, format: encryption.format } : encryption.options;
@@ -77,7 +90,28 @@ function encryptionOf(dev: string, disk: XmlElement): DiskEncryption {
     ...(format === undefined ? {} : { encryption_format: format }),
     ...(Object.keys(options).length === 0 ? {} : { encryption_options: options }),
     ...(encryption.secretUuid === undefined ? {} : { encryption_secret_uuid: encryption.secretUuid }),
+    volume,
   };
+}
+
+/** What lies under the mapping that the disk names. A block besides, of what the mapping shows, is nothing of ours. */
+function underMapping(disk: XmlElement, mapped: MappedDisk): DiskSource {
+  switch (mapped.kind) {
+    case "known": {
+      const { name, format, secretUuid } = mapped.entry;
+      return {
+        ...{ encrypted: true, encryption_format: format, encryption_secret_uuid: secretUuid },
+        ...{ volume: volumeUnderMapping(disk, mapped.entry), mapping: name },
+      };
+    }
+    case "orphan": {
+      const description = `what lies under mapping ${mapped.name}`;
+      return {
+        ...{ encrypted: true, encryption_secret_uuid: mapped.uuid },
+        ...{ volume: { kind: "other", description, pathUnknown: true }, mapping: mapped.name },
+      };
+    }
+  }
 }
 
 function novaFormatOf(format: string): EncryptionFormat | undefined {

@@ -31,6 +31,13 @@ export interface EncryptionProvider {
   traits(versions: AskVersions): Promise<readonly Trait[]>;
 
   /**
+   * Why it lacks formats on this host now, a clause each for people: `cryptsetup is missing (apt-get install …)`. Empty
+   * where `traits` has all that its formats have.
+   * @param versions as for `traits`
+   */
+  obstacles?(versions: AskVersions): Promise<readonly string[]>;
+
+  /**
    * Makes a volume that is empty *now* ready for its first guest, through its storage backend, whose errors and proofs
    * hold: writes a LUKS header, or for `plain`, which has none, proves only that nothing is lost. Idempotent.
    * @throws REQUEST_INVALID, VOLUME_UNSUPPORTED if what is asked for could not be opened afterwards: nothing is written
@@ -48,6 +55,8 @@ export interface MappingRequest {
   readonly guest: MappingOwner;
   /** Device name of the disk. */
   readonly disk: string;
+  /** `read` for one through which nobody can write; as its guest needs it without. */
+  readonly access?: "read";
 }
 
 /** For whom a mapping was opened. */
@@ -78,17 +87,20 @@ export interface Mappings {
   /**
    * Makes /dev/mapper/NAME, decrypted, for this guest alone. A mapping that an earlier start of the same guest left is
    * closed and opened anew. The claim is written first, so that a kill leaves nothing that the reaper does not know.
-   * @throws MAPPING_FOREIGN (a mapping of this name is not ours, or another guest's), MAPPING_BUSY (a left one that
-   *   somebody has open), PASSPHRASE_REJECTED, VOLUME_NOT_FOUND, VOLUME_BUSY, TRAIT_MISSING: no mapping is left
+   * @throws MAPPING_FOREIGN (a mapping of this name is not ours, or another guest's; or the name is none of ours),
+   *   MAPPING_BUSY (a left one that somebody has open), PASSPHRASE_REJECTED, LUKS_UUID_MISMATCH, VOLUME_NOT_FOUND,
+   *   VOLUME_NOT_FORMATTED, VOLUME_UNREADABLE, VOLUME_BUSY, TRAIT_MISSING, TOOL_FAILED, TOOL_TIMEOUT, LOCK_TIMEOUT,
+   *   NOT_PERMITTED: no mapping is left, or the claim stays for the reaper
    */
   open(request: MappingRequest, passphrase: Secret): Promise<void>;
 
   /**
    * Closes a mapping and forgets its claim. Idempotent: one that is gone is success. Only one that Luksmith has claimed
    * is ever closed; one that is not claimed, and is there, is left alone and counts as closed.
-   * @throws TOOL_FAILED, TOOL_TIMEOUT
+   * @param guest leaves it alone where it was opened for another guest
+   * @throws TOOL_FAILED, TOOL_TIMEOUT, LOCK_TIMEOUT, NOT_PERMITTED: the claim stays
    */
-  close(name: string): Promise<Closed>;
+  close(name: string, guest?: Pick<MappingOwner, "id">): Promise<Closed>;
 
   /** Lets the mapping have all of its volume, which has grown. @throws VOLUME_GROW_FAILED */
   resize(name: string, passphrase: Secret): Promise<void>;

@@ -18,6 +18,10 @@ export interface ProviderQuestion {
 export class EncryptionProviders {
   constructor(private readonly providers: readonly EncryptionProvider[]) {}
 
+  all(): readonly EncryptionProvider[] {
+    return this.providers;
+  }
+
   /** The one that opens a disk which is annotated for it. */
   get(name: ProviderName, format: EncryptionFormat): EncryptionProvider {
     const provider = this.providers.find((one) => one.name === name && one.formats.includes(format));

@@ -4,27 +4,28 @@ import type { CommandRunner } from "../exec/command-runner.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Secret } from "../secret/secret.js";
 import { openMemoryFile, secretFile } from "../secret/secret-file.js";
-import { LUKS_HEADER_BLOCK, type LuksHeader, readLuksHeader } from "./luks-header.js";
+import { type LuksImage, luksPieces, MOST_WRITTEN } from "./luks-image.js";
+import { LUKS_HEADER_BLOCK, luksHeaderLength, PAYLOAD_OFFSET, readLuksHeader } from "./luks-header.js";
 import type { LuksSpec } from "./luks-spec.js";
-
-/**
- * A new LUKS1 header, to be written at the start of a container whose other bytes are zero: only these two pieces
- * hold anything. Neither is secret: the key material is encrypted under the passphrase.
- */
-export interface LuksImage {
-  readonly header: LuksHeader;
-  /** For offset 0 of the container, LUKS_HEADER_BLOCK bytes. */
-  readonly block: Buffer;
-  /** For `offset` of the container: the active keyslot's key material. */
-  readonly keyMaterial: { readonly offset: number; readonly bytes: Buffer };
-}
+import { COPY_SIZE } from "./luks2-header.js";
 
 /** cryptsetup's exit code for "no permission": no keyslot opens with this passphrase. */
 const REJECTED = 2;
 /** cryptsetup wants room for a payload behind its header of 2 MiB. */
 const SCRATCH_SIZE = 4 * 1024 * 1024;
+const SECTOR = 512;
 
-/** Makes and tests LUKS1 containers with cryptsetup, which needs neither a device nor device-mapper for it. */
+/** What makes a container of each format. */
+const TYPE_OPTIONS: Readonly<Record<LuksSpec["format"], readonly string[]>> = {
+  luks: ["--type", "luks1"],
+  luksv2: [
+    ...["--type", "luks2", "--pbkdf", "pbkdf2", "--sector-size", String(SECTOR)],
+    ...["--luks2-metadata-size", String(COPY_SIZE)],
+    ...["--luks2-keyslots-size", String(PAYLOAD_OFFSET - 2 * COPY_SIZE)],
+  ],
+};
+
+/** Makes and tests LUKS containers with cryptsetup, which needs neither a device nor device-mapper for it. */
 export class LuksFormatter {
   constructor(private readonly runner: CommandRunner) {}
 
@@ -39,22 +40,27 @@ export class LuksFormatter {
     await this.runner.run({
       tool: "cryptsetup",
       args: [
-        ...["luksFormat", "-q", "--type", "luks1", "--uuid", uuid],
+        ...["luksFormat", "-q", ...TYPE_OPTIONS[spec.format], "--uuid", uuid],
         ...["--cipher", spec.cipher, "--key-size", String(spec.keySize), "--hash", spec.hash],
+        // without it, the payload of a LUKS1 container with a volume key of 128 bits begins at 1 MiB
+        ...["--offset", String(PAYLOAD_OFFSET / SECTOR)],
         ...["--pbkdf-force-iterations", "1000", "--key-file", "/proc/self/fd/4", "--", "/proc/self/fd/3"],
       ],
       fds: [scratch.fd, key.fd],
     });
-    return readImage(scratch.fd, uuid);
+    return readImage(scratch.fd, uuid, spec);
   }
 
-  /** Whether a keyslot of the LUKS1 container that `fd` is open on opens with `passphrase`. @throws TOOL_FAILED */
+  /**
+   * Whether a keyslot of the LUKS container that `fd` is open on opens with `passphrase`. cryptsetup may mend the
+   * second copy of a LUKS2 header there: give it a copy. @throws TOOL_FAILED
+   */
   async tryPassphrase(fd: number, passphrase: Secret): Promise<"opens" | "rejected"> {
     using key = secretFile(passphrase);
     const { exitCode } = await this.runner.run({
       tool: "cryptsetup",
       args: [
-        ...["open", "--test-passphrase", "--type", "luks1"],
+        ...["open", "--test-passphrase", "--type", "luks"],
         ...["--key-file", "/proc/self/fd/3", "--", "/proc/self/fd/4"],
       ],
       fds: [key.fd, fd],
@@ -65,19 +71,25 @@ export class LuksFormatter {
   }
 }
 
-function readImage(fd: number, uuid: KeyUuid): LuksImage {
-  const block = readAt(fd, 0, LUKS_HEADER_BLOCK);
-  const answer = readLuksHeader(block);
-  const keyslot = answer.kind === "luks" ? answer.header.keyslots.find((k) => k.active) : undefined;
-  if (answer.kind !== "luks" || keyslot === undefined || answer.header.uuid !== uuid) {
-    throw new LuksmithError("TOOL_FAILED", {
-      what: "cryptsetup made a LUKS header that cannot be used",
-      why: answer.kind === "bad" ? answer.reason : "it is not the header that was asked for",
-    });
-  }
+function readImage(fd: number, uuid: KeyUuid, { format }: LuksSpec): LuksImage {
+  const length = luksHeaderLength(readAt(fd, 0, LUKS_HEADER_BLOCK));
+  const answer = readLuksHeader(readAt(fd, 0, length), [format]);
+  if (answer.kind !== "luks" || answer.header.uuid !== uuid) throw unusable(answer);
   const { header } = answer;
-  const bytes = readAt(fd, keyslot.offset, (header.keySize / 8) * keyslot.stripes);
-  return { header, block, keyMaterial: { offset: keyslot.offset, bytes } };
+  const pieces = luksPieces(header).map(({ offset, length }) => ({
+    offset,
+    bytes: readAt(fd, offset, length),
+  }));
+  const end = Math.max(...pieces.map(({ offset, bytes }) => offset + bytes.length));
+  if (header.payloadOffset !== PAYLOAD_OFFSET || end > MOST_WRITTEN) throw unusable(answer);
+  return { header, pieces };
+}
+
+function unusable(answer: ReturnType<typeof readLuksHeader>): LuksmithError {
+  return new LuksmithError("TOOL_FAILED", {
+    what: "cryptsetup made a LUKS header that cannot be used",
+    why: answer.kind === "bad" ? answer.reason : "it is not the header that was asked for",
+  });
 }
 
 /** Bytes of a file in memory, where a read is never short. */

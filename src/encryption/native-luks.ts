@@ -1,5 +1,5 @@
 import { LuksmithError } from "../error/luksmith-error.js";
-import { findTool, type Tool } from "../exec/tools.js";
+import { findTool, missingTool, type Tool } from "../exec/tools.js";
 import type { StorageBackend } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import type { AskVersions, EncryptionProvider, FormatVolume } from "./encryption-provider.js";
@@ -29,12 +29,16 @@ export class NativeLuks implements EncryptionProvider {
   constructor(private readonly toolPath: (tool: Tool) => string | undefined = findTool) {}
 
   async traits(versions: AskVersions): Promise<readonly Trait[]> {
-    if (TOOLS.some((tool) => this.toolPath(tool) === undefined)) return [];
-    const { qemu, libvirt } = await versions();
-    const able =
-      compareVersions(qemu, LEAST.qemu) >= 0 &&
-      (libvirt === undefined || compareVersions(libvirt, LEAST.libvirt) >= 0);
-    return traitsIf(able, this.formats);
+    if (this.#missing().length > 0) return [];
+    return traitsIf((await tooOld(versions)).length === 0, this.formats);
+  }
+
+  async obstacles(versions: AskVersions): Promise<readonly string[]> {
+    return [...this.#missing().map(missingTool), ...(await tooOld(versions))];
+  }
+
+  #missing(): readonly Tool[] {
+    return TOOLS.filter((tool) => this.toolPath(tool) === undefined);
   }
 
   async format(backend: StorageBackend, { spec, ...request }: FormatVolume): Promise<void> {
@@ -48,6 +52,16 @@ export class NativeLuks implements EncryptionProvider {
     }
     await backend.createEncrypted({ ...request, spec: { ...spec, format: spec.format } });
   }
+}
+
+async function tooOld(versions: AskVersions): Promise<readonly string[]> {
+  const { qemu, libvirt } = await versions();
+  return [
+    ...(compareVersions(qemu, LEAST.qemu) < 0 ? [`QEMU ${qemu} is older than ${LEAST.qemu}`] : []),
+    ...(libvirt !== undefined && compareVersions(libvirt, LEAST.libvirt) < 0
+      ? [`libvirt ${libvirt} is older than ${LEAST.libvirt}`]
+      : []),
+  ];
 }
 
 function refuseWhatQemuCannotOpen(spec: EncryptionSpec): void {

@@ -1,6 +1,7 @@
 import { inject, injectable } from "../di.js";
 import type { Mappings } from "../encryption/encryption-provider.js";
 import type { EncryptionProviders } from "../encryption/encryption-providers.js";
+import { askedOnce } from "../encryption/versions.js";
 import type { ErrorCode } from "../error/catalogue.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
@@ -15,11 +16,18 @@ import type { GuestLocks } from "../plan/guest-locks.js";
 import { copiesIn, type KeyCopy, warnOfCopy } from "../plan/key-copies.js";
 import { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
-import { type HostAbility, refuseUnableFormats, refuseUnableMappings } from "../plan/host-ability.js";
+import {
+  type NewDiskAbility,
+  refuseUnableFormats,
+  refuseUnableMappings,
+  refuseUnableRequests,
+} from "../plan/host-ability.js";
 import { warnOfPlain } from "../plan/plain-warning.js";
 import { planReconnect } from "../plan/plan-provide.js";
+import { refuseMappedElsewhere } from "../plan/refuse-mapped.js";
 import { refuseUnannotated } from "../plan/refusals.js";
 import type { Plan } from "../plan/step.js";
+import { closingLeftovers } from "../reap/leftovers-of-start.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
 import type { StorageRegistry } from "../storage/index.js";
@@ -40,7 +48,6 @@ interface Planned {
 @injectable()
 export class GuestPreparation {
   readonly #resources: Resources;
-  readonly #ability: HostAbility;
 
   constructor(
     @inject(HOST) host: HostAdapter,
@@ -53,7 +60,6 @@ export class GuestPreparation {
     @inject(LOGGER) private readonly logger: Logger,
   ) {
     this.#resources = { host, keyring, storage, providers, mappings, logger };
-    this.#ability = { providers, versions: () => host.versions(), legacy: settings.legacy };
   }
 
   /** The plan, with nothing changed. @throws the refusal that the guest's start would meet */
@@ -68,6 +74,7 @@ export class GuestPreparation {
   }
 
   async #prepare(guest: Guest, planner: Planner): Promise<Plan> {
+    await this.locks.announceStart(guest);
     using session = new KeySession();
     const planned = await this.#plan(guest, planner, session).catch(unlessUnsettled);
     if (planned !== undefined && onlyOpens(planned.plan)) return await this.#do(guest, planned, session);
@@ -108,27 +115,44 @@ export class GuestPreparation {
 
   async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Planned> {
     const requests = resolveRequests(guest, this.settings);
+    const ability = this.#abilityFor(guest);
+    await refuseUnableRequests(guest, requests, ability);
     refuseUnannotated(guest, requests);
-    await refuseUnableMappings(guest, this.#ability);
+    await refuseUnableMappings(guest, ability);
+    refuseMappedElsewhere(guest, this.#resources.mappings.claims());
     const facts = await gatherFacts(guest, requests, this.#resources, session);
-    const plan = planner(guest, facts);
+    const plan = closingLeftovers(planner(guest, facts), this.#resources.mappings.claims(guest.id));
     await refuseForbiddenFormats(guest, plan, this.#resources.storage);
-    await refuseUnableFormats(guest, plan, this.#ability);
+    await refuseUnableFormats(guest, plan, ability);
     return { plan, copies: copiesIn(facts) };
+  }
+
+  /** Versions are asked with the guest, whose start must not wait long for a host manager that is starting itself. */
+  #abilityFor(guest: Guest): NewDiskAbility {
+    const { host, providers } = this.#resources;
+    const versions = askedOnce(() => host.versions(guest));
+    const { legacy, encryption } = this.settings;
+    return { providers, versions, legacy, engine: encryption.engine };
   }
 
   async #do(guest: Guest, { plan, copies }: Planned, session: KeySession): Promise<Plan> {
     for (const copy of copies) warnOfCopy(guest, copy, this.logger);
     warnOfPlain(guest, plan, this.logger);
-    return await this.#execute(guest, plan, session);
+    return await this.#execute(guest, plan, session, "withdraw");
   }
 
   async #planReconnect(guest: Guest, session: KeySession): Promise<Plan> {
     return planReconnect(await gatherKeys(guest, this.#resources.keyring, session, this.logger));
   }
 
-  async #execute(guest: Guest, plan: Plan, session: KeySession): Promise<Plan> {
-    await execute(plan, new StepPerformer(guest, this.#resources, session), this.logger);
+  /** @param others what becomes of host secrets of the guest that the plan does not provide, if it provides any */
+  async #execute(
+    guest: Guest,
+    plan: Plan,
+    session: KeySession,
+    others: "withdraw" | "keep" = "keep",
+  ): Promise<Plan> {
+    await execute(plan, new StepPerformer(guest, this.#resources, session, others), this.logger);
     return plan;
   }
 }

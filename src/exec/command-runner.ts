@@ -22,8 +22,10 @@ export interface Command {
   readonly answers?: readonly number[];
   /** Variables for the child besides LC_ALL and PATH; never a secret: the host's other users may read them. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Milliseconds until the child is killed; 30 000 without it. */
+  /** Milliseconds until the child is killed; 30 000 without it, and 0 for never. */
   readonly timeout?: number;
+  /** Hears the child's stdout as it comes: for progress. */
+  readonly onOutput?: (text: string) => void;
 }
 
 export interface CommandResult {
@@ -32,7 +34,7 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-export interface HeldCommand extends Omit<Command, "input" | "outputs"> {
+export interface HeldCommand extends Omit<Command, "input" | "outputs" | "onOutput"> {
   /** How it is ended; killed without it. */
   readonly end?: "kill" | "end-of-input";
 }
@@ -77,17 +79,22 @@ interface Ending {
 const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 
 const TIMEOUT = 30_000;
+/** Milliseconds until a killed program is not waited for: not even that ends one that waits for a device. */
+const DEATH = 2000;
 
 /** The one module that imports execa. */
 export class ExecaCommandRunner implements CommandRunner {
   async run(command: Command): Promise<CommandResult> {
-    const { input, timeout = TIMEOUT } = command;
+    const { input, timeout = TIMEOUT, onOutput } = command;
     const { child } =
       input === undefined
         ? await start(command, "ignore", { timeout })
         : await start(command, "pipe", { timeout, input });
-    const ending = await child;
-    if (ending.timedOut) throw tooSlow(command);
+    if (onOutput !== undefined) child.stdout.on("data", (chunk: Buffer) => onOutput(chunk.toString()));
+    const late = timeout === 0 ? [] : [setTimeout(timeout + DEATH, "late" as const, { ref: false })];
+    const ending = await Promise.race([child, ...late]);
+    if (ending === "late") abandon(child);
+    if (ending === "late" || ending.timedOut) throw tooSlow(command);
     return resultOf(command, ending);
   }
 
@@ -122,6 +129,13 @@ export class ExecaCommandRunner implements CommandRunner {
       [Symbol.asyncDispose]: command.end === "end-of-input" ? finish : kill,
     };
   }
+}
+
+/** Neither the child nor its pipes keep this process alive. */
+function abandon(child: Awaited<ReturnType<typeof start>>["child"]): void {
+  child.unref();
+  const streams: readonly ({ destroy(): unknown } | null)[] = [child.stdin, child.stdout, child.stderr];
+  for (const stream of streams) stream?.destroy();
 }
 
 /** In an object, since what execa returns would be awaited on the way out. */

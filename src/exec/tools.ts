@@ -16,12 +16,14 @@ const TOOLS = {
   lvextend: "lvm2",
   lvremove: "lvm2",
   lvs: "lvm2",
+  modprobe: "kmod",
   node: "nodejs",
   "qemu-img": "qemu-utils",
   "qemu-io": "qemu-utils",
   rbd: "ceph-common",
   "systemd-cat": "systemd",
   "systemd-creds": "systemd",
+  systemctl: "systemd",
   tpm2_create: "tpm2-tools",
   tpm2_createprimary: "tpm2-tools",
   tpm2_flushcontext: "tpm2-tools",
@@ -52,6 +54,11 @@ export function toolPath(tool: Tool): string {
 /** The Debian package that has `tool`. */
 export function packageOf(tool: Tool): string {
   return TOOLS[tool];
+}
+
+/** Says that a tool is missing, and what brings it. */
+export function missingTool(tool: Tool): string {
+  return `${tool} is missing (apt-get install ${packageOf(tool)})`;
 }
 
 export function findTool(tool: Tool): string | undefined {

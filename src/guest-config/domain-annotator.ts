@@ -1,7 +1,7 @@
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { EncryptionBlock } from "../host/host-adapter.js";
 import { insertBlock, removeBlock } from "./block-place.js";
-import { diskElements, parseDomain } from "./domain.js";
+import { diskNamed, parseDomain } from "./domain.js";
 import { type EncryptionElement, readEncryption } from "./encryption-element.js";
 import { printable } from "../error/printable.js";
 import { applySplices } from "./splice.js";
@@ -44,24 +44,24 @@ interface Subject {
 }
 
 function subjectsOf(xml: string, blocks: Blocks): Subject[] {
-  const disks = diskElements(parseDomain(xml));
+  const domain = parseDomain(xml);
   return [...blocks].map(([dev, block]) => {
-    const disk = disks.get(dev);
-    if (disk === undefined) {
-      throw new LuksmithError("DISK_NOT_FOUND", { what: `the guest has no disk ${printable(dev)}` });
-    }
+    const disk = diskNamed(domain, dev);
     const existing = readEncryption(dev, disk);
-    if (existing !== undefined && !isSame(existing, block)) throw foreign(dev, existing);
+    if (existing !== undefined && !isSameBlock(existing, block)) throw foreignBlock(dev, existing);
     return { dev, disk, block, existing };
   });
 }
 
-function isSame({ format, secretUuid, options }: EncryptionElement, block: EncryptionBlock): boolean {
+export function isSameBlock(
+  { format, secretUuid, options }: EncryptionElement,
+  block: EncryptionBlock,
+): boolean {
   const engine = options["engine"] ?? "qemu";
   return format === block.format && secretUuid === block.secretUuid && engine === (block.engine ?? "qemu");
 }
 
-function foreign(dev: string, { format, secretUuid }: EncryptionElement): LuksmithError {
+export function foreignBlock(dev: string, { format, secretUuid }: EncryptionElement): LuksmithError {
   return new LuksmithError("ENCRYPTION_BLOCK_FOREIGN", {
     what: `disk ${dev} has an encryption block that is not the one in question`,
     why: `it has format ${printable(format)} and ${secretUuid === undefined ? "no secret UUID" : `secret UUID ${secretUuid}`}`,

@@ -1,3 +1,4 @@
+import { LuksmithError } from "../error/luksmith-error.js";
 import { guestConfigInvalid } from "./guest-config-invalid.js";
 import { parseXml } from "./parse-xml.js";
 import { printable } from "../error/printable.js";
@@ -27,4 +28,11 @@ export function diskElements(domain: XmlElement): ReadonlyMap<string, XmlElement
     disks.set(dev, disk);
   }
   return disks;
+}
+
+/** @throws DISK_NOT_FOUND, GUEST_CONFIG_INVALID */
+export function diskNamed(domain: XmlElement, dev: string): XmlElement {
+  const disk = diskElements(domain).get(dev);
+  if (disk !== undefined) return disk;
+  throw new LuksmithError("DISK_NOT_FOUND", { what: `the guest has no disk ${printable(dev)}` });
 }

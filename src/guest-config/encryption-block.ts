@@ -1,12 +1,6 @@
 import { create } from "xmlbuilder2";
 import type { EncryptionBlock } from "../host/host-adapter.js";
-
-/** How the lines of a document are laid out. */
-export interface Layout {
-  readonly newline: string;
-  /** White space before the line's first character. */
-  readonly indent: string;
-}
+import type { Layout } from "./layout.js";
 
 /** The `<encryption>` element for a `<source>`, on one line. */
 export function compactBlock(block: EncryptionBlock): string {

@@ -94,7 +94,18 @@ export interface InstallResult {
   readonly restart: string | undefined;
   /** The daemon that was made to look for hooks again. */
   readonly reloaded?: string;
+  /** What happened to the timer that runs `luksmith reap`; absent where there is none, and need not be. */
+  readonly reaper?: ReaperChange;
 }
+
+export type ReaperChange =
+  | { readonly kind: "timer"; readonly path: string; readonly change: InstallResult["change"] }
+  /** The host has nothing that Luksmith could register it with: what its administrator may give to cron, a line. */
+  | { readonly kind: "none"; readonly cron: string };
+
+/** Whether the host runs `luksmith reap` by itself. */
+export type ReaperRegistration =
+  Registration | { readonly kind: "none"; readonly path: string; readonly cron: string };
 
 /** A host manager. Hooks use parseEvent and the secrets; everything else is for the CLI. */
 export interface HostAdapter {
@@ -106,8 +117,14 @@ export interface HostAdapter {
   /**
    * Provides every secret in one go, replacing stale ones of the same UUID. All or nothing: on failure none of them
    * is left. @throws HOST_SECRET_FAILED, HOST_UNAVAILABLE
+   * @param others what becomes of secrets that the guest still has from before, and that nobody else needs: kept
+   *   without it. To withdraw them costs nothing; where nothing is provided it does not happen
    */
-  provideSecrets(guest: Pick<Guest, "id" | "name">, secrets: readonly HostSecret[]): Promise<void>;
+  provideSecrets(
+    guest: Pick<Guest, "id" | "name">,
+    secrets: readonly HostSecret[],
+    others?: "withdraw" | "keep",
+  ): Promise<void>;
 
   /** Host secrets that Luksmith provided, of `guest` or of all guests. */
   providedSecrets(guest?: Pick<Guest, "id" | "name">): Promise<ProvidedSecret[]>;
@@ -118,7 +135,10 @@ export interface HostAdapter {
    */
   withdrawSecrets(guest: Pick<Guest, "id" | "name">, uuids: readonly KeyUuid[]): Promise<void>;
 
-  /** Not from a hook: libvirt deadlocks. */
+  /**
+   * A guest counts as running from before its pre-start until it has stopped: the reaper relies on it. Not from a hook:
+   * libvirt deadlocks.
+   */
   listGuests(): Promise<GuestSummary[]>;
   /** The persistent configuration, by name or id. Not from a hook. @throws GUEST_NOT_FOUND */
   readGuest(nameOrId: string): Promise<ConfiguredGuest>;
@@ -141,19 +161,19 @@ export interface HostAdapter {
 
   /**
    * Adds a disk without encryption to the persistent configuration, if it still is what `guest` says. Not from a hook.
-   * @throws GUEST_CHANGED, DISK_EXISTS
+   * @throws GUEST_CHANGED, DISK_EXISTS, VOLUME_UNSUPPORTED
    */
   addDisk(guest: Guest, disk: NewDisk): Promise<void>;
   /** Takes a disk out of the persistent configuration, with its annotation. Idempotent. Not from a hook. */
   removeDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void>;
   /**
    * Gives a running guest the disk that its persistent configuration has under this device name, as it is annotated
-   * there. Idempotent. Not from a hook. @throws DISK_ATTACH_FAILED
+   * there. Idempotent. Not from a hook. @throws GUEST_NOT_RUNNING, DISK_NOT_FOUND, DISK_ATTACH_FAILED
    */
   attachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void>;
   /**
-   * Takes a disk from a running guest and waits until the guest has let it go. Idempotent. Not from a hook.
-   * @throws DISK_DETACH_FAILED
+   * Takes a disk from a running guest and waits until the guest has let it go. Idempotent; a guest that does not run has
+   * no disk. Not from a hook. @throws DISK_DETACH_FAILED
    */
   detachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void>;
 
@@ -166,9 +186,12 @@ export interface HostAdapter {
    */
   resizeDisk(guest: Pick<Guest, "id" | "name">, disk: string, bytes: bigint): Promise<void>;
 
-  versions(): Promise<HostVersions>;
+  /** @param guest for whose start they are asked for, which a host that is starting itself puts off */
+  versions(guest?: Pick<Guest, "id" | "name">): Promise<HostVersions>;
 
   registration(): Promise<Registration>;
+  /** Absent for a host manager that cleans up itself. */
+  reaperRegistration?(): ReaperRegistration;
   install(mode: "apply" | "dry-run"): Promise<InstallResult>;
   uninstall(mode: "apply" | "dry-run"): Promise<InstallResult>;
 }
@@ -185,6 +208,8 @@ export interface EncryptionBlock {
   readonly secretUuid: KeyUuid;
   /** Who decrypts, if not QEMU itself. */
   readonly engine?: Engine;
+  /** What the disk is to name from now on; what it names, or what lies under its mapping, without it. */
+  readonly volume?: PathVolume;
 }
 
 /** The disk names a mapping of dm-crypt, which is opened before QEMU starts; metadata tell what lies under it. */

@@ -2,12 +2,24 @@ import { visible } from "../error/printable.js";
 import { shellWord } from "../error/shell-word.js";
 import type { Guest } from "../host/host-adapter.js";
 import { parseKeyUuid } from "../keystore/key-uuid.js";
+import { type Volume, volumeName } from "../storage/volume.js";
 
 type NamedGuest = Pick<Guest, "id" | "name">;
 
 /** The command of a hint that protects these disks, to be pasted into a shell. */
 export function protectCommand(guest: NamedGuest, disks: readonly string[]): string {
   return ["luksmith protect", guestWord(guest), ...disks.map((dev) => `--disk ${shellWord(dev)}`)].join(" ");
+}
+
+/** The command that gives a guest a disk: one of its configuration, or one on this volume. */
+export function attachCommand(guest: NamedGuest, dev: string, volume?: Volume): string {
+  const onVolume = volume === undefined ? [] : [shellWord(volumeName(volume)), ...formatOption(volume)];
+  return ["luksmith attach", guestWord(guest), shellWord(dev), ...onVolume].join(" ");
+}
+
+/** An image format is never guessed from what a guest may have written. */
+function formatOption(volume: Volume): string[] {
+  return "format" in volume && volume.format !== "raw" ? [`--format ${volume.format}`] : [];
 }
 
 /**

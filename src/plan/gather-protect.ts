@@ -1,14 +1,17 @@
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { KeyRecord } from "../generated/key-record.js";
-import type { ProviderName } from "../encryption/encryption-provider.js";
+import type { AskVersions, ProviderName } from "../encryption/encryption-provider.js";
 import type { EncryptionProviders, EngineChoice } from "../encryption/encryption-providers.js";
-import type { Guest, HostAdapter, HostVersions } from "../host/host-adapter.js";
+import type { EncryptionFormat } from "../encryption/luks-spec.js";
+import { askedOnce } from "../encryption/versions.js";
+import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import type { EncryptionRequest } from "../request/ask.js";
-import { choosesEngine, type Engine, type Probe } from "../storage/storage-backend.js";
+import { choosesEngine, type Engine, type Probe, type StorageBackend } from "../storage/storage-backend.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { FactSources } from "./gather.js";
+import { refuseUnmetFormat } from "./host-ability.js";
 import type { KeySession } from "./key-session.js";
 
 /** What `protect` must know of one disk. */
@@ -31,7 +34,11 @@ export interface ProtectSources extends FactSources {
   readonly providers: EncryptionProviders;
 }
 
-/** Reads each volume as far as proof of its emptiness needs: this can take long on a thick volume. */
+/**
+ * Reads each volume as far as proof of its emptiness needs: this can take long on a thick volume. Nothing is read
+ * before it is known that this host can do what is asked for.
+ * @throws TRAIT_MISSING, VOLUME_UNSUPPORTED and whatever keeps a volume or a keystore from being read
+ */
 export async function gatherProtectFacts(
   guest: Guest,
   requests: readonly EncryptionRequest[],
@@ -39,19 +46,19 @@ export async function gatherProtectFacts(
   sources: ProtectSources,
   session: KeySession,
 ): Promise<ProtectFacts[]> {
+  const versions = askedOnce(() => sources.host.versions());
+  const choosing = { choice, versions, providers: sources.providers };
+  const chosen: Chosen[] = [];
+  for (const request of requests) chosen.push(await choose(guest, request, choosing));
   return Promise.all(
-    requests.map(async (request) => {
-      const disk = guest.disks.mapping[request.disk];
-      if (disk === undefined)
-        throw new LuksmithError("DISK_NOT_FOUND", {
-          what: `guest ${guest.name} has no disk ${request.disk}`,
-        });
+    chosen.map(async ({ disk, request, format, provider: expected }) => {
       const backend = await sources.storage.backendFor(disk.volume);
+      if (!backend.formats.includes(format)) throw notCarried(guest, disk, format, backend);
       const probe = await backend.probe(disk.volume, "read");
       const forbidden = await forbiddenFormat(disk.volume, sources);
       const known = await knownKey(guest, disk, probe, sources, session);
-      const versions = () => sources.host.versions();
-      const provider = await providerFor(disk, known?.record ?? request, choice, sources.providers, versions);
+      const actual = known?.record.encryption.format ?? format;
+      const provider = actual === format ? expected : await providerFor(disk, actual, choosing);
       const isNew = disk.encryption_secret_uuid === undefined && choosesEngine(backend);
       const engine = isNew ? await backend.chooseEngine(disk.volume, versions) : undefined;
       return { disk, request, probe, forbidden, known, provider, ...(engine && { engine }) };
@@ -59,18 +66,57 @@ export async function gatherProtectFacts(
   );
 }
 
+interface Choosing {
+  readonly choice: EngineChoice;
+  readonly versions: AskVersions;
+  readonly providers: EncryptionProviders;
+}
+
+interface Chosen {
+  readonly disk: DiskMapping;
+  readonly request: EncryptionRequest;
+  /** As far as the guest's configuration and the request tell. */
+  readonly format: EncryptionFormat;
+  readonly provider: ProviderName;
+}
+
+/** Starts no I/O on volumes and keystores. */
+async function choose(guest: Guest, request: EncryptionRequest, choosing: Choosing): Promise<Chosen> {
+  const disk = guest.disks.mapping[request.disk];
+  if (disk === undefined)
+    throw new LuksmithError("DISK_NOT_FOUND", { what: `guest ${guest.name} has no disk ${request.disk}` });
+  const format = disk.encryption_format ?? request.format;
+  try {
+    if (disk.encryption_secret_uuid !== undefined) await refuseUnmetFormat(guest, disk, choosing);
+    return { disk, request, format, provider: await providerFor(disk, format, choosing) };
+  } catch (thrown) {
+    throw asLuksmithError(thrown).within(`cannot protect guest ${guest.name}`);
+  }
+}
+
 /** A disk that is annotated stays with whom it has, unless the choice is explicit. */
 async function providerFor(
   disk: DiskMapping,
-  known: KeyRecord | EncryptionRequest,
-  choice: EngineChoice,
-  providers: EncryptionProviders,
-  versions: () => Promise<HostVersions>,
+  format: EncryptionFormat,
+  { choice, versions, providers }: Choosing,
 ): Promise<ProviderName> {
   if (disk.encryption_secret_uuid !== undefined && choice === "auto")
     return disk.mapping === undefined ? "native" : "dm-crypt";
-  const { format } = "encryption" in known ? known.encryption : known;
   return (await providers.choose({ volume: disk.volume, format, choice, versions })).name;
+}
+
+/** Its key would be made and its guest annotated, and no start could ever format it. */
+function notCarried(
+  guest: Guest,
+  { dev, volume }: DiskMapping,
+  format: EncryptionFormat,
+  { type, formats }: StorageBackend,
+): LuksmithError {
+  return new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `cannot protect disk ${dev} of guest ${guest.name}: ${volumeName(volume)} cannot be encrypted as ${format}`,
+    why: `storage backend ${type} carries ${formats.join(", ")} only`,
+    hint: "ask for another format, or use other storage",
+  });
 }
 
 async function forbiddenFormat(volume: Volume, { storage }: FactSources): Promise<LuksmithError | undefined> {

@@ -1,9 +1,12 @@
+import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { AskVersions, ProviderName } from "../encryption/encryption-provider.js";
-import type { EncryptionProviders } from "../encryption/encryption-providers.js";
+import type { EncryptionProviders, EngineChoice } from "../encryption/encryption-providers.js";
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import { TRAIT_OF_FORMAT } from "../encryption/traits.js";
-import { LuksmithError } from "../error/luksmith-error.js";
+import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { Guest } from "../host/host-adapter.js";
+import type { EncryptionRequest } from "../request/ask.js";
+import { namedFormat } from "../request/traits.js";
 import type { LegacySettings } from "../settings/settings.js";
 import type { Plan } from "./step.js";
 
@@ -13,17 +16,85 @@ export interface HostAbility {
   readonly legacy: LegacySettings;
 }
 
+/** What is asked before a disk is protected. */
+export interface NewDiskAbility extends HostAbility {
+  /** Who decrypts a disk that is protected from now on. */
+  readonly engine: EngineChoice;
+}
+
+type Requests = ReadonlyMap<string, EncryptionRequest>;
+
 /**
- * Before any volume or keystore is asked: every disk that the configuration gives to dm-crypt must be one that this
- * host can open now. @throws TRAIT_MISSING
+ * Before any volume or keystore is asked: a disk that must be encrypted and is not must be one that this host can
+ * encrypt, or the hint to protect it would lead nowhere; and a format that a voice names must be one that it offers.
+ * What the configuration names already needs no question: no host manager is asked for its versions then.
+ * @throws TRAIT_MISSING, VOLUME_UNSUPPORTED
  */
-export async function refuseUnableMappings(guest: Guest, ability: HostAbility): Promise<void> {
-  for (const { dev, mapping, encryption_format: format } of Object.values(guest.disks.mapping)) {
-    if (mapping === undefined || format === undefined) continue;
-    const task = `cannot start guest ${guest.name}: disk ${dev}`;
-    if (format === "plain" && !ability.legacy.enabled) throw plainIsOff(task);
-    await requireTrait("dm-crypt", format, task, ability);
+export async function refuseUnableRequests(
+  guest: Guest,
+  requests: Requests,
+  ability: NewDiskAbility,
+): Promise<void> {
+  for (const disk of Object.values(guest.disks.mapping)) {
+    const request = requests.get(disk.dev);
+    if (request === undefined) continue;
+    if (disk.encryption_secret_uuid === undefined) await providerForNew(guest, disk, request, ability);
+    else await refuseUnmetFormat(guest, disk, ability);
   }
+}
+
+/** Who would decrypt a disk that is not encrypted yet. @throws TRAIT_MISSING, VOLUME_UNSUPPORTED */
+export async function providerForNew(
+  guest: Guest,
+  { dev, volume }: DiskMapping,
+  { format }: EncryptionRequest,
+  { providers, versions, engine: choice }: NewDiskAbility,
+): Promise<ProviderName> {
+  try {
+    return (await providers.choose({ volume, format, choice, versions })).name;
+  } catch (thrown) {
+    throw asLuksmithError(thrown).within(`disk ${dev} of guest ${guest.name} must be encrypted`);
+  }
+}
+
+/**
+ * A disk whose annotation has another format than a voice names is encrypted all the same, and starts where the named
+ * one is offered; where it is not, no host of this kind was asked for. @throws TRAIT_MISSING
+ */
+export async function refuseUnmetFormat(
+  guest: Guest,
+  { dev, encryption_format: annotated }: DiskMapping,
+  { providers, versions }: Pick<HostAbility, "providers" | "versions">,
+): Promise<void> {
+  const named = namedFormat(guest.asks, dev);
+  if (named === undefined || named === annotated) return;
+  const offered = await providers.traits(versions);
+  if (offered.includes(TRAIT_OF_FORMAT[named])) return;
+  throw new LuksmithError("TRAIT_MISSING", {
+    what: `disk ${dev} of guest ${guest.name} is asked for as ${named}: it needs ${TRAIT_OF_FORMAT[named]}, which this host does not offer`,
+    why: `it offers ${offered.join(", ") || "nothing"}`,
+    hint: "see: luksmith capabilities, or start the guest on another host",
+  });
+}
+
+/** As `refuseUnableMapping`, of every disk. @throws TRAIT_MISSING */
+export async function refuseUnableMappings(guest: Guest, ability: HostAbility): Promise<void> {
+  for (const disk of Object.values(guest.disks.mapping)) await refuseUnableMapping(guest, disk, ability);
+}
+
+/**
+ * Before any volume or keystore is asked: a disk that the configuration gives to dm-crypt must be one that this host
+ * can open now, whatever the settings prefer. @throws TRAIT_MISSING
+ */
+export async function refuseUnableMapping(
+  guest: Guest,
+  { dev, mapping, encryption_format: format }: DiskMapping,
+  ability: HostAbility,
+): Promise<void> {
+  if (mapping === undefined || format === undefined) return;
+  const task = `cannot start guest ${guest.name}: disk ${dev}`;
+  if (format === "plain" && !ability.legacy.enabled) throw plainIsOff(task);
+  await requireTrait("dm-crypt", format, task, ability);
 }
 
 /**
@@ -39,11 +110,12 @@ export async function refuseUnableFormats(guest: Guest, plan: Plan, ability: Hos
   }
 }
 
-async function requireTrait(
+/** @param task what it is needed for, naming the disk. @throws TRAIT_MISSING */
+export async function requireTrait(
   provider: ProviderName,
   format: EncryptionFormat,
   task: string,
-  { providers, versions }: HostAbility,
+  { providers, versions }: Pick<HostAbility, "providers" | "versions">,
 ): Promise<void> {
   const offered = await providers.traitsBy(provider, versions);
   const needed = TRAIT_OF_FORMAT[format];

@@ -29,13 +29,19 @@ type StepOf<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
 
 /** Does the steps of one guest's plan with real keystores, volumes and host. */
 export class StepPerformer implements Performer {
-  readonly #guest: Guest;
+  #guest: Guest;
   readonly #resources: Resources;
   readonly #session: KeySession;
   /** Keys that encrypt by now, or that others may find and use: from then on they are never deleted. */
   readonly #inUse = new Set<KeyUuid>();
 
-  constructor(guest: Guest, resources: Resources, session: KeySession) {
+  /** @param others what becomes of host secrets that the guest has besides those that are provided */
+  constructor(
+    guest: Guest,
+    resources: Resources,
+    session: KeySession,
+    private readonly others: "withdraw" | "keep" = "keep",
+  ) {
     this.#guest = guest;
     this.#resources = resources;
     this.#session = session;
@@ -62,6 +68,17 @@ export class StepPerformer implements Performer {
         return this.#openMapping(step);
       case "close-mapping":
         await this.#closeMapping(step.disk, step.mapping);
+        return undefined;
+      case "add-disk":
+        return this.#addDisk(step);
+      case "remove-disk":
+        await this.#resources.host.removeDisk(this.#guest, step.disk);
+        return undefined;
+      case "attach-disk":
+        await this.#resources.host.attachDisk(this.#guest, step.disk);
+        return () => this.#resources.host.detachDisk(this.#guest, step.disk);
+      case "detach-disk":
+        await this.#resources.host.detachDisk(this.#guest, step.disk);
         return undefined;
     }
   }
@@ -116,8 +133,10 @@ export class StepPerformer implements Performer {
     const backend = await storage.backendFor(volume);
     const header = await headerOf(backend, volume, uuid);
     const passphrase = this.#session.passphrase(uuid);
-    const size = await backend.grow({ volume, header, guestSize: BigInt(to), passphrase, guest });
-    if (guest === "running" && mapping !== undefined) await mappings.resize(mapping, passphrase);
+    // QEMU enlarges an image file that it has open itself, which is not the one under a mapping
+    const opener = mapping === undefined ? guest : "stopped";
+    const size = await backend.grow({ volume, header, guestSize: BigInt(to), passphrase, guest: opener });
+    if (mapping !== undefined) await mappings.resize(mapping, passphrase);
     if (guest === "running") await host.resizeDisk(this.#guest, disk, size);
   }
 
@@ -125,6 +144,7 @@ export class StepPerformer implements Performer {
     await this.#resources.host.provideSecrets(
       this.#guest,
       secrets.map((key) => ({ ...key, passphrase: this.#session.passphrase(key.uuid) })),
+      this.others,
     );
     return () => this.#withdraw(secrets);
   }
@@ -139,8 +159,16 @@ export class StepPerformer implements Performer {
   }
 
   async #closeMapping(disk: string, mapping: string): Promise<void> {
-    const { kind } = await this.#resources.mappings.close(mapping);
+    const { kind } = await this.#resources.mappings.close(mapping, this.#guest);
     if (kind === "busy") this.#resources.logger.warn(...stillOpen(this.#guest, disk, mapping));
+  }
+
+  async #addDisk({ disk: dev, volume, bus }: StepOf<"add-disk">): Promise<Undo> {
+    const { host } = this.#resources;
+    await host.addDisk(this.#guest, { dev, volume, ...(bus && { bus }) });
+    // what is annotated next is the configuration with the new disk
+    this.#guest = await host.readGuest(this.#guest.id);
+    return () => host.removeDisk(this.#guest, dev);
   }
 
   #withdraw(secrets: readonly DiskKey[]): Promise<void> {

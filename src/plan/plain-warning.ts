@@ -12,5 +12,7 @@ export function warnOfPlain(guest: Guest, { stages }: Plan, logger: Logger): voi
   if (disks.length === 0) return;
   const which = `${disks.length === 1 ? "disk" : "disks"} ${disks.join(", ")} of guest ${guest.name}`;
   const how = `luksmith convert ${guestWord(guest)} ${disks[0] ?? ""}`;
-  logger.warn(visible(`${which}: plain dm-crypt is deprecated; convert to LUKS: ${how}`), { guest: guest.name });
+  logger.warn(visible(`${which}: plain dm-crypt is deprecated; convert to LUKS: ${how}`), {
+    guest: guest.name,
+  });
 }

@@ -32,13 +32,17 @@ export function planGrow(
   const task = `cannot grow a disk of guest ${guest.name}`;
   if (fact.kind === "plain") throw notEncrypted(task, guest, fact);
   requireFormatted(task, guest, fact);
+  refusePlainFormat(task, guest, fact);
   if (sizes === undefined) throw new Error("a volume with a LUKS header has a size");
   const to = goal(`${task}: disk ${fact.disk.dev}`, sizes, wanted);
   if (sizes.guest === to && sizes.volume === to) return planOf();
   if (state === "running") requireNoLibrbd(task, guest, fact);
-  const { dev, volume } = fact.disk;
+  const { dev, volume, mapping } = fact.disk;
   const [from, size] = [Number(sizes.guest), Number(to)];
-  return planOf([{ kind: "grow", disk: dev, volume, uuid: fact.uuid, guest: state, from, to: size }]);
+  const open = state === "running" && mapping !== undefined ? { mapping } : {};
+  return planOf([
+    { kind: "grow", disk: dev, volume, uuid: fact.uuid, guest: state, ...open, from, to: size },
+  ]);
 }
 
 /** Never less than the guest or the volume has; a storage that rounds up may have more than what was asked for once. */
@@ -69,9 +73,20 @@ function requireFormatted(task: string, guest: Guest, fact: AnnotatedDisk): void
         hint: "if Luksmith encrypted the disk, bring back its key; if not, resize it with what did",
       });
     case "found":
+      if (key.record.encryption.format === "plain") return;
       if (key.record.state === "active" || probe?.kind === "luks") requireHeaderOf(guest, fact, task);
       else throw notFormatted(task, fact);
   }
+}
+
+/** Without a header, a volume does not tell whether it still is the one that was encrypted. */
+function refusePlainFormat(task: string, guest: Guest, { disk, key }: AnnotatedDisk): void {
+  if (key.kind !== "found" || key.record.encryption.format !== "plain") return;
+  throw new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `${task}: disk ${disk.dev} is encrypted as plain dm-crypt, which is deprecated`,
+    why: "only a disk with a LUKS header is grown",
+    hint: `convert it first: luksmith convert ${guestWord(guest)} ${disk.dev}`,
+  });
 }
 
 /** QEMU tells librbd the size of the image and not that of its payload, and the two may count differently one day. */

@@ -7,7 +7,13 @@ import { isMappable, volumeName } from "../storage/volume.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
-import { formatDiffers, refuseLostBlock, refusePlainOverlay, requireContentOf, volumeProblem } from "./refusals.js";
+import {
+  formatDiffers,
+  refuseLostBlock,
+  refusePlainOverlay,
+  requireContentOf,
+  volumeProblem,
+} from "./refusals.js";
 import { type DiskKey, type OpeningKey, planOf, type Plan, type Step } from "./step.js";
 
 /**
@@ -92,7 +98,14 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
         `cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
       );
     case "unknown":
-      return fact.request === undefined || probe === undefined ? undefined : adopt(guest, fact, probe, now);
+      if (fact.request !== undefined && probe !== undefined) return adopt(guest, fact, probe, now);
+      // an encryption block can be somebody else's, whose secret the host has; a mapping is opened by nobody but us
+      if (fact.disk.mapping === undefined) return undefined;
+      throw new LuksmithError("KEY_NOT_FOUND", {
+        what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
+        why: "no keystore has it",
+        hint: "restore the key record from a backup of the keystore; nothing was changed",
+      });
     case "found":
       switch (key.record.state) {
         case "active":

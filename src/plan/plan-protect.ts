@@ -41,9 +41,7 @@ export function planProtect(guest: Guest, facts: readonly ProtectFacts[], option
   const blocks = changed.map(({ annotation }) => annotation);
   const replaced = changed.flatMap(({ annotated }) => annotated ?? []);
   const annotating: Step[] =
-    blocks.length === 0
-      ? []
-      : [{ kind: "annotate", blocks, ...(replaced.length === 0 ? {} : { replaced }) }];
+    blocks.length === 0 ? [] : [{ kind: "annotate", blocks, ...(replaced.length === 0 ? {} : { replaced }) }];
   return planOf(
     disks.flatMap(({ store }) => store),
     annotating,
@@ -79,7 +77,9 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
     annotation: annotationFor(fact, record),
     annotated,
     store: known === undefined ? [{ kind: "store-key", keystore, record }] : [],
-    format: formatsNow ? [{ kind: "format", disk: disk.dev, volume: disk.volume, record, ...formatter(fact) }] : [],
+    format: formatsNow
+      ? [{ kind: "format", disk: disk.dev, volume: disk.volume, record, ...formatter(fact) }]
+      : [],
     activate: formatsNow ? [{ kind: "activate-key", keystore, record }] : [],
   };
 }

@@ -30,6 +30,14 @@ export function renderStep(step: Step): string {
       return `open ${volumeName(step.volume)} as /dev/mapper/${step.mapping} for disk ${step.disk}`;
     case "close-mapping":
       return `close /dev/mapper/${step.mapping} of disk ${step.disk}`;
+    case "add-disk":
+      return `add disk ${step.disk} on ${volumeName(step.volume)} to the guest's configuration`;
+    case "remove-disk":
+      return `take disk ${step.disk} out of the guest's configuration`;
+    case "attach-disk":
+      return `give disk ${step.disk} to the running guest`;
+    case "detach-disk":
+      return `take disk ${step.disk} from the running guest`;
   }
 }
 

@@ -1,3 +1,4 @@
+import type { DiskBus } from "../disk-info/disk-info.js";
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
@@ -59,7 +60,15 @@ export type Step =
       readonly encryption: KeyRecord["encryption"];
     }
   /** Closes a mapping; one that is gone is success, one that is in use is left to the reaper. */
-  | { readonly kind: "close-mapping"; readonly disk: string; readonly mapping: string };
+  | { readonly kind: "close-mapping"; readonly disk: string; readonly mapping: string }
+  /** Adds a disk, not annotated yet, to the guest's persistent configuration. */
+  | { readonly kind: "add-disk"; readonly disk: string; readonly volume: Volume; readonly bus?: DiskBus }
+  /** Takes a disk, with its annotation, out of the guest's persistent configuration. */
+  | { readonly kind: "remove-disk"; readonly disk: string }
+  /** Gives the running guest a disk of its persistent configuration. */
+  | { readonly kind: "attach-disk"; readonly disk: string }
+  /** Takes a disk from the running guest, which must let it go; never undone. */
+  | { readonly kind: "detach-disk"; readonly disk: string };
 
 export type GuestState = "stopped" | "running";
 

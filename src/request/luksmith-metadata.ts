@@ -1,4 +1,5 @@
 import type { DiskInfo } from "../disk-info/disk-info.js";
+import { isMappingsNamespace } from "../guest-config/mapping-metadata.js";
 import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
 import type { LuksmithError } from "../error/luksmith-error.js";
@@ -52,10 +53,12 @@ export function luksmithTags(domain: XmlElement): readonly string[] {
     .filter((tag) => tag !== "");
 }
 
-/** Any version of the namespace: one that this version does not know must not be passed over. */
+/** Any version of the namespace: one that this version does not know must not be passed over. Mappings ask nothing. */
 function ourElements(domain: XmlElement): readonly XmlElement[] {
   const metadata = domain.elements("metadata").flatMap(({ children }) => children);
-  return metadata.filter(({ namespace }) => namespace.startsWith("urn:luksmith:"));
+  return metadata.filter(
+    ({ namespace }) => namespace.startsWith("urn:luksmith:") && !isMappingsNamespace(namespace),
+  );
 }
 
 /** As the settings' schema has profile names. Whether there is such a profile is not known here. */

@@ -2,7 +2,12 @@ import type { DiskMapping } from "../disk-info/disk-info.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import { printable } from "../error/printable.js";
 import type { Guest } from "../host/host-adapter.js";
-import { DEFAULT_PROFILE, type EffectiveProfile, type EffectiveSettings, profileNamed } from "../settings/settings.js";
+import {
+  DEFAULT_PROFILE,
+  type EffectiveProfile,
+  type EffectiveSettings,
+  profileNamed,
+} from "../settings/settings.js";
 import type { Ask, EncryptionRequest } from "./ask.js";
 import { holdsGuestData } from "./guest-data.js";
 import { ruleAsk } from "./rules.js";
@@ -41,7 +46,7 @@ function requestFor(
 ): EncryptionRequest | undefined {
   const asks = guest.asks.filter(({ disks }) => disks === undefined || disks.includes(disk.dev));
   const spoken = [...asks, ruleAsk(settings.rules, guest, disk)].filter((ask) => ask !== undefined);
-  const voices = spoken.length > 0 ? spoken : legacyAsk(settings.legacy, disk);
+  const voices = spoken.some(saysSomething) ? spoken : [...spoken, ...legacyAsk(settings.legacy, disk)];
   const askedBy = voices.filter(({ enabled }) => enabled === true).map(({ source }) => source);
   if (askedBy.length === 0) return undefined;
   try {
@@ -59,6 +64,11 @@ function requestFor(
   } catch (thrown) {
     throw asLuksmithError(thrown).within(`disk ${disk.dev} of guest ${printable(guest.name)}`);
   }
+}
+
+/** Whoever only carries tags for the rules leaves it all to others. */
+function saysSomething({ enabled, format, profile }: Ask): boolean {
+  return enabled !== undefined || format !== undefined || profile !== undefined;
 }
 
 /** What all who have a say about something say, undefined if nobody has. @throws REQUEST_CONFLICT */

@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
 import type { LuksFormatter } from "../encryption/luks-formatter.js";
-import { LUKS_HEADER_BLOCK, type LuksHeader } from "../encryption/luks-header.js";
+import { luksAreas, type LuksHeader } from "../encryption/luks-header.js";
 import type { Secret } from "../secret/secret.js";
 import { openMemoryFile } from "../secret/secret-file.js";
 
@@ -26,13 +26,7 @@ export async function tryContainer(
   start = 0,
 ): Promise<"opens" | "rejected"> {
   using copy = openMemoryFile(header.payloadOffset + PAYLOAD);
-  const pieces = [
-    { offset: 0, length: LUKS_HEADER_BLOCK },
-    ...header.keyslots
-      .filter((keyslot) => keyslot.active)
-      .map(({ offset, stripes }) => ({ offset, length: (header.keySize / 8) * stripes })),
-  ];
-  for (const { offset, length } of pieces) {
+  for (const { offset, length } of luksAreas(header)) {
     const bytes = await source.read(start + offset, length);
     writeSync(copy.fd, bytes, 0, bytes.length, offset);
   }

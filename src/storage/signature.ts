@@ -6,6 +6,8 @@ import type { VolumeFile } from "./volume-file.js";
 const NOTHING = 2;
 const AMBIVALENT = 8;
 
+/** What is said of an image that was taken for a raw volume. */
+export const QCOW2_SIGNATURE = "qcow2 image";
 const QCOW2 = Buffer.from("QFI\xfb", "latin1");
 
 /** A file whose start is a volume's, open. */
@@ -17,7 +19,7 @@ export type SignedFile = Pick<VolumeFile, "fd" | "read">;
  */
 export async function signatureOf(runner: CommandRunner, file: SignedFile): Promise<string | undefined> {
   try {
-    if ((await file.read(0, QCOW2.length)).equals(QCOW2)) return "qcow2 image";
+    if ((await file.read(0, QCOW2.length)).equals(QCOW2)) return QCOW2_SIGNATURE;
     const { exitCode, stdout } = await runner.run({
       tool: "blkid",
       args: ["-p", "-o", "export", "--", "/proc/self/fd/3"],

@@ -47,7 +47,7 @@ export interface GrowRequest {
   readonly guestSize: bigint;
   /** Of the volume's key, for storage that cannot be enlarged without it. The caller disposes of it. */
   readonly passphrase: Secret;
-  /** Whether a guest has the volume open. */
+  /** Whether a guest's QEMU has the volume itself open: one that is mapped by dm-crypt is not open in that sense. */
   readonly guest: "stopped" | "running";
 }
 
@@ -72,8 +72,8 @@ export interface StorageBackend {
   /**
    * Writes a LUKS header under `uuid` on a volume that is empty *now*: takes the volume's lock and QEMU's, probes with
    * depth `read` and formats in one go, so that two callers cannot both format, and no QEMU writes meanwhile. Idempotent: a volume that already has this
-   * UUID's header and that the passphrase opens is success; a header of this UUID that a kill cut short (payload
-   * still empty) is made anew. Returns after fsync and after the passphrase was proven to open the volume.
+   * UUID's header and that the passphrase opens is success (VOLUME_NOT_EMPTY if it is of another version than
+   * `spec.format`); a header of this UUID that a kill cut short (payload still empty) is made anew. Returns after fsync and after the passphrase was proven to open the volume.
    * The volume's size does not change: the guest sees its size less the payload offset (qcow2: all of it).
    * @throws VOLUME_NOT_EMPTY, VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY, VOLUME_TOO_SMALL, VOLUME_UNSUPPORTED,
    *   VOLUME_WRITE_FAILED, LUKS_UUID_MISMATCH, LOCK_TIMEOUT, PASSPHRASE_REJECTED (this UUID's header is in use, and the
@@ -87,7 +87,7 @@ export interface StorageBackend {
    */
   testPassphrase(volume: Volume, passphrase: Secret): Promise<void>;
 
-  /** How QEMU opens the encrypted volume; `secretId` names the `-object secret`. */
+  /** How QEMU opens the encrypted volume, with a LUKS1 header; `secretId` names the `-object secret`. */
   qemuNode(volume: Volume, secretId: string): QemuNode;
 
   /**
@@ -102,7 +102,8 @@ export interface StorageBackend {
   /**
    * Enlarges the volume until its guest can see at least `guestSize` bytes: exactly these, rounded up to what the
    * storage allocates (a sector of 512 bytes, an extent). Never makes it smaller. Idempotent. What the QEMU of a
-   * running guest enlarges by itself when it is told the new size (image files, RBD images) is left to it.
+   * running guest enlarges by itself when it is told the new size (image files, RBD images) is left to it; an image
+   * file with a LUKS2 header, which QEMU never opens, is not.
    * @returns the size that the guest's QEMU is to be told, in bytes; a stopped guest sees it at its next start
    * @throws VOLUME_WOULD_SHRINK, VOLUME_GROW_FAILED (no room, or storage that cannot be enlarged from here),
    *   VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY: the volume is as large as it was
@@ -155,8 +156,10 @@ export interface VolumeAllocator {
 /** A storage backend that can say for certain that a volume may be given to a new guest without a LUKS header. */
 export interface EmptinessProver {
   /**
-   * Proves that a volume is empty *now*, under its lock, as `createEncrypted` does, and writes nothing.
-   * @throws VOLUME_NOT_EMPTY, VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY, LUKS_UUID_MISMATCH, LOCK_TIMEOUT
+   * Proves that a volume is empty *now*, and that nobody has it open for writing, under its lock and QEMU's, as
+   * `createEncrypted` does. Writes nothing.
+   * @throws VOLUME_NOT_EMPTY, VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_BUSY, VOLUME_UNSUPPORTED,
+   *   VOLUME_WRITE_FAILED (it could not be written), LUKS_UUID_MISMATCH (whosever key's header it has), LOCK_TIMEOUT
    */
   requireEmpty(volume: Volume): Promise<void>;
 }

@@ -34,7 +34,13 @@ export class StorageRegistry {
   /** As backendFor, for a volume that is to be formatted. @throws VOLUME_FORMAT_FORBIDDEN too */
   async formattingBackendFor(volume: Volume): Promise<StorageBackend> {
     const backend = await this.backendFor(volume);
-    if (!this.unformatted.has(backend.type)) return backend;
+    this.requireFormatting(backend, volume);
+    return backend;
+  }
+
+  /** For a volume that may not be there yet. @throws VOLUME_FORMAT_FORBIDDEN */
+  requireFormatting(backend: StorageBackend, volume: Volume): void {
+    if (!this.unformatted.has(backend.type)) return;
     throw new LuksmithError("VOLUME_FORMAT_FORBIDDEN", {
       what: `cannot format volume ${volumeName(volume)}`,
       why: `the settings say never to format volumes of storage ${backend.type}`,

@@ -1,6 +1,7 @@
 import type { LuksHeader } from "../encryption/luks-header.js";
+import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import { LuksmithError } from "../error/luksmith-error.js";
-import type { Probe } from "./storage-backend.js";
+import type { Probe, StorageBackend } from "./storage-backend.js";
 
 export function volumeAbsent(path: string): LuksmithError {
   return new LuksmithError("VOLUME_NOT_FOUND", {
@@ -112,6 +113,28 @@ export function formatRefused(path: string, probe: Exclude<Probe, { kind: "empty
     case "allocated":
       return new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", { what, why: "it was not read to its end", hint });
   }
+}
+
+/** What was asked for now would be another container than the one that an earlier call has finished. */
+export function formattedOtherwise(path: string, { version }: LuksHeader): LuksmithError {
+  return new LuksmithError("VOLUME_NOT_EMPTY", {
+    what: `cannot format volume ${path}`,
+    why: `this key has a LUKS header of version ${version} there already, and another version is asked for`,
+    hint: "leave the format as it was when the volume was protected",
+  });
+}
+
+/** @throws VOLUME_UNSUPPORTED if storage of this type cannot carry the format */
+export function refuseFormat(
+  path: string,
+  { type, formats }: Pick<StorageBackend, "type" | "formats">,
+  format: EncryptionFormat,
+): void {
+  if (formats.includes(format)) return;
+  throw new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `cannot format volume ${path} as ${format}`,
+    why: `storage ${type} carries ${formats.join(", ")} only`,
+  });
 }
 
 /** Why a passphrase cannot be tested on a volume that has no good LUKS header. */

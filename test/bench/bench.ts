@@ -6,7 +6,7 @@ import { cpus } from "node:os";
 import { installPackages } from "../lab/debian.js";
 import { findGroup, type Group } from "../lab/groups.js";
 import { startLibvirtHost } from "../lab/libvirt-host.js";
-import { measureInUml, measureOnHost } from "./measure.js";
+import { measureInUml, measureOnHost, measureOnHostInUml } from "./measure.js";
 import { installPlugin } from "./plugin.js";
 import { renderFindings, verdict } from "./report.js";
 import type { Findings } from "./row.js";
@@ -34,6 +34,7 @@ async function bench(sections: readonly Section[]): Promise<Findings> {
   const groups = [
     ...groupsFor(sectionsOn("host", sections), "libvirt"),
     ...groupsFor(sectionsOn("uml", sections), "faults"),
+    ...groupsFor(sectionsOn("uml-host", sections), "dmcrypt"),
     ...groupsFor(sections.includes("keystores") ? ["keystores"] : [], "barbican", "kmip", "protectors"),
   ];
   const { failed } = await installPackages(groups);
@@ -41,6 +42,9 @@ async function bench(sections: readonly Section[]): Promise<Findings> {
   const parts = [...(await benchOnHost(sectionsOn("host", sections)))];
   for (const section of sectionsOn("uml", sections)) {
     parts.push(await announce(section, () => measureInUml(section)));
+  }
+  for (const section of sectionsOn("uml-host", sections)) {
+    parts.push(await announce(section, () => measureOnHostInUml(section)));
   }
   return { rows: parts.flatMap(({ rows }) => rows), memory: parts.flatMap(({ memory }) => memory) };
 }

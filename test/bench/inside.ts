@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { benchCommands } from "./commands.js";
 import { benchDiskIo } from "./disk-io.js";
 import { benchDmCrypt } from "./dm-crypt.js";
+import { benchEngineHooks } from "./engine-hooks.js";
 import { benchHeaderWrites } from "./header-writes.js";
 import { benchHooks } from "./hooks.js";
 import { benchKeystores } from "./keystores.js";
@@ -25,6 +26,7 @@ const BENCHES: Readonly<Record<Section, (stock: Stock) => Promise<Findings>>> = 
   tuning: benchTuning,
   keystores: benchKeystores,
   "dm-crypt": benchDmCrypt,
+  "engine-hooks": benchEngineHooks,
 };
 
 const [section, dir] = process.argv.slice(2) as [Section, string];

@@ -32,7 +32,7 @@ export class LoopDisk implements Disposable {
     writeFileSync(file, "");
     truncateSync(file, size);
     this.path = runProgram({ argv: ["/usr/sbin/losetup", "--find", "--show", "--", file] }).trim();
-    this.#fd = openSync(this.path, "r+");
+    this.#fd = openSync(this.path, "r");
     // it goes with its last user, and that is us
     runProgram({ argv: ["/usr/sbin/losetup", "--detach", this.path] });
     rmSync(file);

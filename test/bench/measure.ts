@@ -5,8 +5,8 @@ import { runProgram } from "./program.js";
 import type { Findings } from "./row.js";
 import type { Section } from "./section.js";
 
-const INSIDE = fileURLToPath(new URL("inside.ts", import.meta.url));
-const INSIDE_ARGV = [process.execPath, "--import", import.meta.resolve("tsx"), INSIDE];
+const INSIDE_ARGV = argvOf(new URL("inside.ts", import.meta.url));
+const INSIDE_HOST_ARGV = argvOf(new URL("inside-host.ts", import.meta.url));
 
 /**
  * Has a process within the host take the times, so that no nsenter is timed with them.
@@ -20,14 +20,27 @@ export async function measureOnHost(host: LibvirtHost, section: Section): Promis
 
 /** In User-Mode Linux, whose files are all in memory. @throws as `measureOnHost` */
 export async function measureInUml(section: Section): Promise<Findings> {
+  return await runMeasure(section, [...INSIDE_ARGV, section, "/run/bench"]);
+}
+
+/** On a private libvirt host there. @throws as `measureOnHost` */
+export async function measureOnHostInUml(section: Section): Promise<Findings> {
+  return await runMeasure(section, [...INSIDE_HOST_ARGV, section]);
+}
+
+async function runMeasure(section: Section, argv: readonly string[]): Promise<Findings> {
   pinToOneProcessor();
   const script = `exec "$@" >${RESULTS}/findings`;
-  const { exitCode, output, results } = await runInUml(
-    ["sh", "-c", script, "sh", ...INSIDE_ARGV, section, "/run/bench"],
-    { timeout: 300_000, memory: "2G" },
-  );
+  const { exitCode, output, results } = await runInUml(["sh", "-c", script, "sh", ...argv], {
+    timeout: 900_000,
+    memory: "2G",
+  });
   if (exitCode !== 0) throw new Error(`the bench of ${section} failed: ${output}`);
   return JSON.parse(results.get("findings") ?? "") as Findings;
+}
+
+function argvOf(program: URL): readonly string[] {
+  return [process.execPath, "--import", import.meta.resolve("tsx"), fileURLToPath(program)];
 }
 
 /** User-Mode Linux has one processor: with two of the machine's, its threads spend their time waking each other. */

@@ -1,4 +1,7 @@
-/** What `npm run bench` measures, in its order, and where: on a private libvirt host, or in User-Mode Linux. */
+/**
+ * What `npm run bench` measures, in its order, and where: on a private libvirt host, in User-Mode Linux, or on such a
+ * host there.
+ */
 const MACHINES = {
   hooks: "host",
   "new-disks": "host",
@@ -10,9 +13,10 @@ const MACHINES = {
   tuning: "host",
   keystores: "host",
   "dm-crypt": "uml",
+  "engine-hooks": "uml-host",
 } as const;
 
-export type Machine = "host" | "uml";
+export type Machine = "host" | "uml" | "uml-host";
 export type Section = keyof typeof MACHINES;
 
 export const SECTIONS = Object.keys(MACHINES) as readonly Section[];

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import validate from "../../src/generated/validate-plan.cjs";
 import { planGrow } from "../../src/plan/plan-grow.js";
-import { planPostStop } from "../../src/plan/plan-post-stop.js";
+import { planClosing, planWithdrawal } from "../../src/plan/plan-post-stop.js";
 import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import { planProtect } from "../../src/plan/plan-protect.js";
 import type { Plan, Step } from "../../src/plan/step.js";
 import type { Volume } from "../../src/storage/volume.js";
-import { disk, guestWith, header, known, NOW, request, unknown, uuid } from "../plan/builders.js";
+import { claim, disk, guestWith, header, known, mapped, NOW, request, unknown, uuid } from "../plan/builders.js";
 
 const GUEST = guestWith(disk("vda", 1));
 
@@ -22,7 +22,7 @@ const PLANS: readonly Plan[] = [
     [
       {
         ...{ disk: disk("vda"), request: request("vda"), probe: { kind: "empty" } },
-        ...{ known: undefined, forbidden: undefined },
+        ...{ known: undefined, forbidden: undefined, provider: "native" },
       },
     ],
     {
@@ -40,7 +40,9 @@ const PLANS: readonly Plan[] = [
     },
     { kind: "total", bytes: 4096n },
   ),
-  planPostStop([{ disk: "vda", uuid: uuid(1), guestId: GUEST.id }]),
+  planPreStart(GUEST, [mapped("vdc", 3, "active", { kind: "luks", header: header(3) })], NOW),
+  planWithdrawal([{ disk: "vda", uuid: uuid(1), guestId: GUEST.id }]),
+  ...planClosing(GUEST, [claim("vdc", 3)]),
 ];
 
 const MEMBERS = {
@@ -51,7 +53,12 @@ const MEMBERS = {
   grow: ["disk", "volume", "uuid", "guest", "from", "to"],
   "provide-secrets": ["secrets"],
   "withdraw-secrets": ["secrets"],
-} as const satisfies Record<Step["kind"], readonly string[]>;
+  "open-mapping": ["disk", "uuid", "mapping", "volume", "encryption"],
+  "close-mapping": ["disk", "mapping"],
+} as const satisfies Record<Exclude<Step["kind"], OfCommands>, readonly string[]>;
+
+/** What no event does. */
+type OfCommands = "add-disk" | "remove-disk" | "attach-disk" | "detach-disk";
 
 const outputOf = (stages: unknown): unknown => ({
   event: "pre-start",

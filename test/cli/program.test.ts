@@ -49,6 +49,7 @@ describe("the command line", () => {
     "keys migrate",
     "keys import",
     "keys delete",
+    "reap",
   ])("%s, which changes something, has --dry-run", (path) => {
     const [, command] = ALL.find(([name]) => name === `luksmith ${path}`)!;
     expect(longOptions(command)).toContain("--dry-run");

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { EncryptionFormat } from "../../src/encryption/luks-spec.js";
 import { newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { Secret } from "../../src/secret/secret.js";
 import { canAllocate, type FormatRequest, type StorageBackend } from "../../src/storage/storage-backend.js";
@@ -8,11 +9,19 @@ import { FormatProcess } from "../storage/format-elsewhere.js";
 import { guestSizeByQemu, qemuIo } from "../storage/qemu.js";
 import { whileOpen } from "../storage/running-guest.js";
 import { codeOf, MIB, SPEC } from "../storage/workshop.js";
+import { emptinessContract } from "./emptiness.contract.js";
+import { luksContainerContract } from "./luks-container.contract.js";
 import type { StorageFixture } from "./storage-fixture.js";
 
 const SIZE = 8 * MIB;
 const SECTOR = 512;
 const DATA = Buffer.alloc(32, 0x77);
+
+export interface StorageAbilities {
+  readonly allocates: "allocates" | "only-uses";
+  /** All that the backend says it carries. */
+  readonly formats: readonly EncryptionFormat[];
+}
 
 /**
  * What every storage backend does, whatever its volumes are.
@@ -21,8 +30,12 @@ const DATA = Buffer.alloc(32, 0x77);
 export function storageBackendContract(
   name: string,
   make: () => StorageFixture | Promise<StorageFixture>,
-  { allocates }: { readonly allocates: "allocates" | "only-uses" },
+  { allocates, formats }: StorageAbilities,
 ): void {
+  for (const format of formats) {
+    if (format === "plain") emptinessContract(name, make);
+    else luksContainerContract(name, make, format);
+  }
   describe(`${name}: the contract of storage backends`, () => {
     let fixture: StorageFixture;
     let backend: StorageBackend;
@@ -63,6 +76,12 @@ export function storageBackendContract(
         if (args[0] === "luksFormat") await work();
       };
     }
+
+    it("says which formats it carries, and refuses LUKS2 where that is none of them", async () => {
+      expect(backend.formats).toEqual(formats);
+      if (formats.includes("luksv2")) return;
+      await expectRefusal("VOLUME_UNSUPPORTED", { ...request, spec: { ...SPEC, format: "luksv2" } });
+    });
 
     describe("probe", () => {
       it("never calls a new volume empty by its header alone, and proves it by reading", async () => {

@@ -120,13 +120,16 @@ describe("reading commands", () => {
       host: { type: "libvirt" },
       backends: expect.arrayContaining(
         ["raw", "qcow2", "block"].map(
-          (type) => expect.objectContaining({ type, formats: ["luks"], missing: [] }) as unknown,
+          (type) => expect.objectContaining({ type, missing: [] }) as unknown,
         ),
       ) as unknown,
       keystores: ["file", "barbican", "kmip", "vault"],
     });
     expect(text).toContain("COMPUTE_EPHEMERAL_ENCRYPTION_LUKS");
-    expect(text).toMatch(/^raw +luks +yes +yes$/m);
+    expect(text).toMatch(/^native +luks +yes$/m);
+    expect(text).toMatch(/^dm-crypt +luksv2 +no +\S/m);
+    expect(text).toMatch(/^raw +luks, luksv2 +luks +yes$/m);
+    expect(text).toMatch(/^qcow2 +luks +luks +yes$/m);
     const { backends } = json as { backends: { type: string }[] };
     expect(backends.map(({ type }) => type)).toEqual(BACKEND_TYPES);
   });
@@ -139,7 +142,7 @@ describe("reading commands", () => {
         expect.objectContaining({ type: "raw", traits: [], formatting: "never" }),
       ]) as unknown,
     });
-    expect(text).toMatch(/^raw +luks +no +yes +the settings forbid formatting$/m);
+    expect(text).toMatch(/^raw +luks, luksv2 +no +yes +the settings forbid formatting$/m);
   });
 
   it("version is that of the manifest", async () => {
@@ -201,8 +204,9 @@ describe("reading commands", () => {
     await host().stop(guest);
     const { stdout } = await host().luksmith("doctor");
     expect(stdout).toMatch(/^warning: host secrets: 1 belong/m);
-    const hint = /^hint: (virsh secret-undefine .*)$/m.exec(stdout)?.[1] ?? "";
+    const hint = /host secrets.*\nhint: (luksmith reap)$/m.exec(stdout)?.[1] ?? "";
     expect(await host().paste(hint)).toMatchObject({ exitCode: 0 });
+    expect(await host().libvirt.secretsLeft()).toEqual([]);
     await host().install();
   });
 

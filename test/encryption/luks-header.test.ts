@@ -12,6 +12,7 @@ import {
 } from "../../src/encryption/luks-header.js";
 import { createLuksByQemu } from "./qemu-luks.js";
 
+const FORMATS = ["luks", "luksv2"] as const;
 const UUID = "11111111-2222-4333-8444-555555555555";
 let directory: string;
 let header: Buffer;
@@ -66,21 +67,33 @@ describe("readLuksHeader", () => {
 
   it("finds no header in anything without the magic", () => {
     for (const bytes of ["", "LUKS", "LUKS\xba\xbf", "\0".repeat(4096), "SKUL\xba\xbe\0\x01"]) {
-      expect(readLuksHeader(Buffer.from(bytes, "latin1"))).toEqual({ kind: "none" });
+      expect(readLuksHeader(Buffer.from(bytes, "latin1"), FORMATS)).toEqual({ kind: "none" });
     }
   });
 
-  it("names LUKS2 as such", () => {
+  it("says who opens LUKS2 where storage cannot carry it", () => {
     const bytes = formatted("--type", "luks2", "--pbkdf", "pbkdf2");
-    expect(readLuksHeader(bytes)).toMatchObject({
+    expect(readLuksHeader(bytes, ["luks"])).toMatchObject({
       kind: "bad",
-      reason: expect.stringContaining("version 2") as string,
+      reason: expect.stringMatching(/version 2: only dm-crypt/) as string,
+    });
+  });
+
+  it("refuses a cipher that encrypts nothing", () => {
+    const bytes = Buffer.from(header);
+    bytes.write("cipher_null\0".padEnd(32, "\0"), 8, "latin1");
+    bytes.write("ecb\0".padEnd(32, "\0"), 40, "latin1");
+    expect(readLuksHeader(bytes, FORMATS)).toMatchObject({
+      kind: "bad",
+      reason: expect.stringContaining("does not encrypt") as string,
     });
   });
 
   it("refuses a header that is cut off, wherever", () => {
     for (let length = 6; length < 592; length++) {
-      expect(readLuksHeader(header.subarray(0, length)), String(length)).toMatchObject({ kind: "bad" });
+      expect(readLuksHeader(header.subarray(0, length), FORMATS), String(length)).toMatchObject({
+        kind: "bad",
+      });
     }
     expect(accepted(header.subarray(0, 592)).uuid).toBe(UUID);
   });
@@ -111,7 +124,7 @@ describe("readLuksHeader", () => {
   ])("refuses %s", (_, offset, hex) => {
     const bytes = Buffer.from(header);
     bytes.write(hex, offset, "hex");
-    expect(readLuksHeader(bytes)).toMatchObject({ kind: "bad" });
+    expect(readLuksHeader(bytes, FORMATS)).toMatchObject({ kind: "bad" });
   });
 
   it("never throws, whatever it is given", () => {
@@ -120,7 +133,7 @@ describe("readLuksHeader", () => {
         fc.uint8Array({ maxLength: 700 }),
         fc.constantFrom("", "LUKS\xba\xbe", "LUKS\xba\xbe\0\x01"),
         (tail, head) => {
-          readLuksHeader(Buffer.concat([Buffer.from(head, "latin1"), tail]));
+          readLuksHeader(Buffer.concat([Buffer.from(head, "latin1"), tail]), FORMATS);
         },
       ),
     );
@@ -132,7 +145,7 @@ describe("readLuksHeader", () => {
       fc.property(damage, (changes) => {
         const bytes = Buffer.from(header);
         for (const [offset, value] of changes) bytes[offset] = value;
-        const answer = readLuksHeader(bytes);
+        const answer = readLuksHeader(bytes, FORMATS);
         if (answer.kind !== "luks") return;
         const { keyslots, keySize, payloadOffset } = answer.header;
         const ends = keyslots.map(({ offset, stripes }) => offset + (keySize / 8) * stripes);
@@ -171,7 +184,7 @@ function formatted(...options: string[]): Buffer {
 }
 
 function accepted(bytes: Buffer): LuksHeader {
-  const answer = readLuksHeader(bytes);
+  const answer = readLuksHeader(bytes, FORMATS);
   if (answer.kind !== "luks") throw new Error(answer.kind === "bad" ? answer.reason : "no LUKS magic");
   return answer.header;
 }

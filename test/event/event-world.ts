@@ -3,6 +3,7 @@ import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Container } from "../../src/di.js";
 import { LuksFormatter } from "../../src/encryption/luks-formatter.js";
+import { EncryptionProviders } from "../../src/encryption/encryption-providers.js";
 import { NativeLuks } from "../../src/encryption/native-luks.js";
 import { dispatch } from "../../src/event/dispatch.js";
 import { GuestPreparation } from "../../src/event/guest-preparation.js";
@@ -25,7 +26,9 @@ import { StorageRegistry } from "../../src/storage/storage-registry.js";
 import { VolumeLocks } from "../../src/storage/volume-lock.js";
 import * as t from "../../src/tokens.js";
 import { guestXml } from "../e2e/support/guests.js";
+import { FakeDmCrypt } from "../fake/fake-dm-crypt.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
+import { FakeMappings } from "../fake/fake-mappings.js";
 import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
 import { temporaryDirectory } from "../fs/tree.js";
@@ -42,10 +45,15 @@ export interface WorldDisk {
   readonly base?: KeyUuid;
 }
 
+export interface WorldOptions {
+  readonly dmCrypt?: "fake" | "absent";
+}
+
 /** Real handlers, planners, a real keystore and real volumes in a temporary directory; only the host is a fake. */
 export class EventWorld {
   readonly directory = temporaryDirectory();
   readonly host = new FakeHostAdapter();
+  readonly mappings = new FakeMappings();
   readonly logger = new RecordingLogger();
   readonly runner = new RecordingCommandRunner();
   readonly keystore = new FileKeystore({
@@ -63,7 +71,9 @@ export class EventWorld {
     keystore?: (real: FileKeystore) => Keystore,
     unformatted: readonly string[] = [],
     cache?: KeyCache,
+    { dmCrypt = "fake" }: WorldOptions = {},
   ) {
+    const fakes = dmCrypt === "fake" ? [new FakeDmCrypt()] : [];
     const lockDirectory = join(this.directory, "lock");
     const raw = new RawBackend(
       this.runner,
@@ -83,7 +93,8 @@ export class EventWorld {
         ),
       )
       .value(t.STORAGE, new StorageRegistry([raw], new Set(unformatted)))
-      .value(t.PROVIDER, new NativeLuks())
+      .value(t.PROVIDERS, new EncryptionProviders([new NativeLuks(), ...fakes]))
+      .value(t.MAPPINGS, this.mappings)
       .value(t.GUEST_LOCKS, new GuestLocks(this.runner, lockDirectory))
       .class(t.PREPARATION, GuestPreparation)
       .class(t.PRE_START, PreStartHandler)

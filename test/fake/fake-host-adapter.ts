@@ -20,6 +20,8 @@ export class FakeHostAdapter implements HostAdapter {
   readonly passphrases = new Map<KeyUuid, string>();
   /** Disk whose host secret is refused. */
   refusedDisk: string | undefined;
+  /** Whether it cannot tell its secrets. */
+  isDown = false;
   #provided: readonly ProvidedSecret[] = [];
 
   provideSecrets(guest: { readonly id: string }, secrets: readonly HostSecret[]): Promise<void> {
@@ -35,6 +37,7 @@ export class FakeHostAdapter implements HostAdapter {
   }
 
   providedSecrets(guest?: Pick<Guest, "id">): Promise<ProvidedSecret[]> {
+    if (this.isDown) return Promise.reject(new LuksmithError("HOST_UNAVAILABLE", { what: "the host is down" }));
     const all = [...this.#provided];
     return Promise.resolve(guest === undefined ? all : all.filter((secret) => secret.guestId === guest.id));
   }
@@ -78,6 +81,22 @@ export class FakeHostAdapter implements HostAdapter {
   }
 
   unannotate(): Promise<void> {
+    return Promise.reject(notInUse());
+  }
+
+  addDisk(): Promise<void> {
+    return Promise.reject(notInUse());
+  }
+
+  removeDisk(): Promise<void> {
+    return Promise.reject(notInUse());
+  }
+
+  attachDisk(): Promise<void> {
+    return Promise.reject(notInUse());
+  }
+
+  detachDisk(): Promise<void> {
     return Promise.reject(notInUse());
   }
 

@@ -1,15 +1,16 @@
 import type { LogFields, Logger } from "../../src/log/logger.js";
 
-/** Keeps errors, for tests to look at. */
+/** Keeps errors and warnings, for tests to look at. */
 export class RecordingLogger implements Logger {
   readonly errors: { message: string; fields: LogFields }[] = [];
+  readonly warnings: { message: string; fields: LogFields }[] = [];
 
   error(message: string, fields: LogFields = {}): void {
     this.errors.push({ message, fields });
   }
 
-  warn(): void {
-    // of no interest
+  warn(message: string, fields: LogFields = {}): void {
+    this.warnings.push({ message, fields });
   }
 
   info(): void {

@@ -30,6 +30,7 @@ export const UNIT: Group = {
     "qemu-system-x86",
     "qemu-utils",
     "strace",
+    "systemd",
   ],
 };
 
@@ -63,7 +64,7 @@ export const GROUPS: readonly Group[] = [
   {
     name: "libvirt",
     description: "a private libvirtd and QEMU guests: hooks fired by the host manager, secrets, faults",
-    packages: [...LIBVIRT, "age", "binutils", "e2fsprogs", "jq", "libxml2-utils", "strace"],
+    packages: [...LIBVIRT, ...UML, "age", "binutils", "e2fsprogs", "jq", "libxml2-utils", "lvm2", "strace"],
   },
   {
     name: "ceph",
@@ -119,6 +120,13 @@ export const GROUPS: readonly Group[] = [
     name: "lvm",
     description: "LVM and LVM-thin volumes on a real device-mapper, in User-Mode Linux",
     packages: DEVICES,
+    machine: "uml",
+  },
+  {
+    name: "dmcrypt",
+    description:
+      "mappings of dm-crypt: opened, closed, failing, and under a private libvirtd, in User-Mode Linux",
+    packages: [...DEVICES, ...LIBVIRT],
     machine: "uml",
   },
   {

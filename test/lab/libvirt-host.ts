@@ -58,12 +58,17 @@ const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/local/sbin:/usr/local/bin:/usr/sb
 /** A path that the namespace does not hide and that needs no quotes in a shell. */
 const USABLE_PATH = /^(?!\/(?:run|etc|var\/(?:lib|cache|log))\/)[\w./-]+$/;
 
+export interface LibvirtHostOptions {
+  /** Directory of what the host keeps: another host on it is the same after a reboot. Memory without it. */
+  readonly state?: string;
+}
+
 /** Needs root, and the packages libvirt-daemon, libvirt-daemon-driver-qemu, libvirt-clients, qemu-system-x86. */
-export async function startLibvirtHost(): Promise<LibvirtHost> {
+export async function startLibvirtHost({ state }: LibvirtHostOptions = {}): Promise<LibvirtHost> {
   const name = join(tmpdir(), "luksmith-host-");
   if (!USABLE_PATH.test(name)) throw new Error(`TMPDIR must be a plain path that is not hidden: ${name}`);
   const dir = await mkdtemp(name);
-  const { pid, end } = await startNamespace(dir);
+  const { pid, end } = await startNamespace(dir, state);
   const host = new NamespacedHost(dir, pid, end);
   try {
     await host.startDaemon();
@@ -75,17 +80,21 @@ export async function startLibvirtHost(): Promise<LibvirtHost> {
 }
 
 /** The namespace ends when `end` is called, and also when this process ends in any way: its standard input closes. */
-async function startNamespace(dir: string): Promise<{ pid: number; end: () => Promise<void> }> {
+async function startNamespace(dir: string, state = ""): Promise<{ pid: number; end: () => Promise<void> }> {
   const unshare = "unshare --mount --pid --uts --fork --kill-child --propagation private";
-  const holder = execa("sh", ["-c", `${unshare} sh "$1" "$2"; rm -rf -- "$2"`, "sh", NAMESPACE, dir], {
-    env: ENVIRONMENT,
-    extendEnv: false,
-    // not in our process group, so that an interrupt of the terminal does not reach it before it has cleaned up
-    detached: true,
-    cleanup: false,
-    reject: false,
-    stdin: "pipe",
-  });
+  const holder = execa(
+    "sh",
+    ["-c", `${unshare} sh "$1" "$2" "$3"; rm -rf -- "$2"`, "sh", NAMESPACE, dir, state],
+    {
+      env: ENVIRONMENT,
+      extendEnv: false,
+      // not in our process group, so that an interrupt of the terminal does not reach it before it has cleaned up
+      detached: true,
+      cleanup: false,
+      reject: false,
+      stdin: "pipe",
+    },
+  );
   const end = async () => {
     holder.ref();
     holder.stdin.end();

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Usage: libvirt-namespace.sh DIR, as init of new mount, PID and UTS namespaces. Makes private every directory that
-# libvirt and Luksmith use, prints the PID that nsenter takes, and lives until its standard input ends. Its death
+# Usage: libvirt-namespace.sh DIR [STATE], as init of new mount, PID and UTS namespaces. Makes private every directory
+# that libvirt and Luksmith use, those that outlive a host below STATE where that is given; prints the PID that nsenter takes, and lives until its standard input ends. Its death
 # ends every process and mount of the namespace, so nothing outlives a test that was killed.
 set -eu
-dir=$1
+dir=$1 state=${2-}
 # a background job gets /dev/null as fd 0, and the last line needs the real one
 exec 3<&0 </dev/null
 
@@ -22,7 +22,12 @@ done
 for private in /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt \
   /etc/luksmith /var/lib/luksmith /var/log/luksmith; do
   mkdir -p "$private"
-  mount -t tmpfs -o mode=0755 tmpfs "$private"
+  if [ -n "$state" ]; then
+    mkdir -p "$state$private"
+    mount --bind "$state$private" "$private"
+  else
+    mount -t tmpfs -o mode=0755 tmpfs "$private"
+  fi
 done
 
 hostname "$(basename "$dir")"

@@ -18,6 +18,8 @@ export interface UmlOptions {
   readonly timeout?: number;
   /** The machine's memory, also for files: everything that is written there is in memory. */
   readonly memory?: string;
+  /** Image files that it has as /dev/ubda, /dev/ubdb, …: what reaches them outlives it. */
+  readonly disks?: readonly string[];
   /** Variables of the command beside PATH, HOME and LC_ALL. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -31,15 +33,15 @@ const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/local/sbin:/usr/local/bin:/usr/sb
 /**
  * Boots User-Mode Linux, a real kernel with device-mapper, runs a command in it as root in the working directory, and
  * waits for its end. The command sees the files of this machine and cannot change them: what it writes is in memory,
- * and goes with the kernel. Nothing of this outlives the call, or this process, whatever way that ends.
+ * and goes with the kernel, unless it is on one of `disks`. Nothing of this outlives the call, or this process, whatever way that ends.
  *
  * Needs root, and the packages user-mode-linux, kmod, gcc, libc6-dev, iproute2.
  * @throws if the kernel dies or the time is over, with what the command and the kernel said until then
  */
 export async function runInUml(argv: readonly string[], options: UmlOptions = {}): Promise<UmlRun> {
-  const { timeout = 120_000, memory = "1G", env = {} } = options;
+  const { timeout = 120_000, memory = "1G", disks = [], env = {} } = options;
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const machine = boot(memory, ["exec", "env", ...variables, ...argv].map(quote).join(" "));
+  const machine = boot(memory, ["exec", "env", ...variables, ...argv].map(quote).join(" "), disks);
   const late = setTimeout(timeout, `it did not end within ${timeout / 1000} s`, { ref: false });
   try {
     let pid = "";
@@ -66,9 +68,9 @@ export async function runInUml(argv: readonly string[], options: UmlOptions = {}
 }
 
 /** The machine ends when its standard input does, and that is when we end, if not before. */
-function boot(memory: string, command: string) {
+function boot(memory: string, command: string, disks: readonly string[]) {
   const namespace = ["--mount", "--pid", "--fork", "--kill-child", "--propagation=private"];
-  return execa("unshare", [...namespace, "sh", NAMESPACE, memory, command], {
+  return execa("unshare", [...namespace, "sh", NAMESPACE, memory, command, ...disks], {
     env: ENVIRONMENT,
     extendEnv: false,
     // not in our process group: an interrupt of the terminal would end it in the middle

@@ -1,5 +1,7 @@
 import type { DiskMapping } from "../../src/disk-info/disk-info.js";
+import type { MappingClaim } from "../../src/encryption/encryption-provider.js";
 import type { LuksHeader } from "../../src/encryption/luks-header.js";
+import type { EncryptionFormat } from "../../src/encryption/luks-spec.js";
 import type { KeyRecord } from "../../src/generated/key-record.js";
 import type { Guest } from "../../src/host/host-adapter.js";
 import { type KeyUuid, parseKeyUuid } from "../../src/keystore/key-uuid.js";
@@ -88,6 +90,33 @@ export function known(
 ): AnnotatedDisk {
   const key = { kind: "found", keystore: "local", record: record(n, dev, state) } as const;
   return { kind: "annotated", disk: disk(dev, n), uuid: uuid(n), request: undefined, key, probe, bases: [] };
+}
+
+/** A disk that names a mapping over its volume, opened with key n, held by keystore `local` in `state`. */
+export function mapped(
+  dev: string,
+  n: number,
+  state: KeyRecord["state"],
+  probe: AnnotatedDisk["probe"],
+  format: EncryptionFormat = "luks",
+): AnnotatedDisk {
+  const fact = known(dev, n, state, probe);
+  const encryption = { ...record(n, dev, state).encryption, format };
+  const key = { kind: "found", keystore: "local", record: { ...record(n, dev, state), encryption } } as const;
+  const mapping = { mapping: claim(dev, n).name, encryption_format: format };
+  return { ...fact, disk: { ...fact.disk, ...mapping }, key };
+}
+
+/** Of the mapping of such a disk. */
+export function claim(dev: string, n: number): MappingClaim {
+  const { id, name } = guestWith();
+  return {
+    name: `luksmith-${dev}.img-${uuid(n)}`,
+    guest: { id, name },
+    disk: dev,
+    uuid: uuid(n),
+    volume: "",
+  };
 }
 
 /** The same disk over an encrypted volume of key n. */

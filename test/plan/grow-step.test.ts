@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NativeLuks } from "../../src/encryption/native-luks.js";
+import { EncryptionProviders } from "../../src/encryption/encryption-providers.js";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import { Keyring } from "../../src/keystore/keyring.js";
 import { newKeyUuid } from "../../src/keystore/key-uuid.js";
@@ -9,6 +9,8 @@ import { StepPerformer } from "../../src/plan/perform.js";
 import type { GuestState, Step } from "../../src/plan/step.js";
 import { Secret } from "../../src/secret/secret.js";
 import { StorageRegistry } from "../../src/storage/storage-registry.js";
+import { FakeMappings } from "../fake/fake-mappings.js";
+import { RecordingLogger } from "../fake/recording-logger.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 import { codeOf, type FileVolume, MIB, SPEC, Workshop } from "../storage/workshop.js";
 import { guestWith } from "./builders.js";
@@ -29,6 +31,7 @@ const uuid = newKeyUuid();
 let workshop: Workshop;
 let volume: FileVolume;
 let host: SizeRecordingHost;
+let mappings: FakeMappings;
 let session: KeySession;
 let performer: StepPerformer;
 
@@ -36,11 +39,19 @@ beforeEach(async () => {
   workshop = new Workshop("raw");
   volume = workshop.makeEmpty("disk.img");
   host = new SizeRecordingHost();
+  mappings = new FakeMappings();
   session = new KeySession();
   const passphrase = session.create(uuid);
   await workshop.backend.createEncrypted({ volume, uuid, spec: SPEC, passphrase });
   const storage = new StorageRegistry([workshop.backend]);
-  const resources = { host, keyring: new Keyring([]), storage, provider: new NativeLuks() };
+  const resources = {
+    host,
+    keyring: new Keyring([]),
+    storage,
+    providers: new EncryptionProviders([]),
+    mappings,
+    logger: new RecordingLogger(),
+  };
   performer = new StepPerformer(guestWith(), resources, session);
 });
 afterEach(() => {
@@ -53,6 +64,13 @@ function grow(guest: GuestState, to = 10 * MIB): Step {
 }
 
 describe("the step that enlarges a disk", () => {
+  it("enlarges an image file under an open mapping itself, then the mapping, then tells the host", async () => {
+    await performer.perform({ ...grow("running"), mapping: "luksmith-disk.img" } as Step);
+    expect(statSync(volume.path).size).toBe(12 * MIB);
+    expect(mappings.resized).toEqual(["luksmith-disk.img"]);
+    expect(host.told).toHaveLength(1);
+  });
+
   it("enlarges the volume of a stopped guest, and tells no host", async () => {
     expect(await performer.perform(grow("stopped"))).toBeUndefined();
     expect(statSync(volume.path).size).toBe(12 * MIB);

@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { Cached } from "../../src/keystore/keyring.js";
 import { Keyring } from "../../src/keystore/keyring.js";
-import type { LogFields } from "../../src/log/logger.js";
 import type { KeyFact } from "../../src/plan/facts.js";
 import { gatherKeys } from "../../src/plan/gather-keys.js";
 import { copiesIn, warnOfCopy } from "../../src/plan/key-copies.js";
@@ -17,13 +16,6 @@ const error = new LuksmithError("KEYSTORE_UNAVAILABLE", {
 });
 const cached: Cached = { since: new Date("2026-01-01T12:00:00Z"), error };
 const LUKS = { kind: "luks", header: header(1) } as const;
-
-class WarningLogger extends RecordingLogger {
-  readonly warnings: { message: string; fields: LogFields }[] = [];
-  override warn(message = "", fields: LogFields = {}): void {
-    this.warnings.push({ message, fields });
-  }
-}
 
 describe("copies among a guest's keys", () => {
   const own = known("vda", 1, "active", LUKS);
@@ -47,7 +39,7 @@ describe("copies among a guest's keys", () => {
   });
 
   it("are told of with all that an administrator needs, and nothing that steers his terminal", () => {
-    const logger = new WarningLogger();
+    const logger = new RecordingLogger();
     const guest = { name: "web\u001b[2J1" };
     warnOfCopy(guest, { disk: "vdb", uuid: uuid(2), keystore: "vault1", cached }, logger);
     expect(logger.warnings).toEqual([
@@ -79,7 +71,7 @@ describe("copies among a guest's keys", () => {
     const keyring = new Keyring([{ name: "vault1", make: () => Promise.resolve(keystore) }], () =>
       Promise.resolve(cache),
     );
-    const logger = new WarningLogger();
+    const logger = new RecordingLogger();
     using session = new KeySession();
     const keys = await gatherKeys(guestWith(disk("vda", 1)), keyring, session, logger);
     expect(keys).toEqual([{ disk: "vda", uuid: uuid(1) }]);

@@ -6,7 +6,19 @@ import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import { planProvide, planReconnect } from "../../src/plan/plan-provide.js";
 import { renderStep } from "../../src/plan/render.js";
 import type { Plan } from "../../src/plan/step.js";
-import { guestWith, header, known, NOW, over, plain, record, request, unknown, uuid } from "./builders.js";
+import {
+  guestWith,
+  header,
+  known,
+  mapped,
+  NOW,
+  over,
+  plain,
+  record,
+  request,
+  unknown,
+  uuid,
+} from "./builders.js";
 
 const GUEST = guestWith();
 
@@ -44,6 +56,48 @@ function text(plan: Plan): string {
 }
 
 const luks = (n: number) => ({ kind: "luks", header: header(n) }) as const;
+
+describe("a disk that names a mapping", () => {
+  it("is opened as one instead of being given a host secret, beside disks that QEMU opens", async () => {
+    const plan = planFor(known("vda", 1, "active", luks(1)), mapped("vdb", 2, "active", luks(2)));
+    await expect(text(plan)).toMatchFileSnapshot("../golden/plans/mixed.txt");
+  });
+
+  it("is formatted for dm-crypt before it is opened, while it is new", () => {
+    const [format, activate, open] = planFor(mapped("vda", 1, "pending", { kind: "empty" }, "luksv2")).stages;
+    expect(format).toMatchObject([
+      { kind: "format", provider: "dm-crypt", record: { encryption: { format: "luksv2" } } },
+    ]);
+    expect(activate).toMatchObject([{ kind: "activate-key" }]);
+    expect(open).toMatchObject([{ kind: "open-mapping", mapping: `luksmith-vda.img-${uuid(1)}` }]);
+  });
+
+  it("needs no header where its format has none, and its volume", () => {
+    for (const kind of ["empty", "allocated"] as const)
+      expect(planFor(mapped("vda", 1, "active", { kind }, "plain")).stages).toHaveLength(1);
+    const data = { kind: "data", signature: undefined } as const;
+    expect(planFor(mapped("vda", 1, "active", data, "plain")).stages).toHaveLength(1);
+    expect(refusal(mapped("vda", 1, "active", { kind: "absent" }, "plain")).code).toBe("VOLUME_NOT_FOUND");
+    expect(refusal(mapped("vda", 1, "active", luks(9), "plain")).code).toBe("LUKS_UUID_MISMATCH");
+  });
+
+  it("is refused if its volume has lost the key's header", () => {
+    expect(refusal(mapped("vda", 1, "active", { kind: "empty" })).code).toBe("VOLUME_NOT_FORMATTED");
+  });
+
+  it("is refused if its annotation names another format than its key", () => {
+    const fact = mapped("vda", 1, "active", { kind: "data", signature: undefined }, "plain");
+    const disguised = { ...fact, disk: { ...fact.disk, encryption_format: "luks" as const } };
+    expect(refusal(disguised).code).toBe("REQUEST_CONFLICT");
+  });
+
+  it("is opened for a guest that is restored or migrates here, and never formatted", () => {
+    const opened = planProvide(GUEST, [mapped("vda", 1, "active", luks(1))], NOW).stages.flat();
+    expect(opened).toMatchObject([{ kind: "open-mapping" }]);
+    const isNew = [mapped("vda", 1, "pending", { kind: "empty" })];
+    expect(() => planProvide(GUEST, isNew, NOW)).toThrow("was never formatted");
+  });
+});
 
 describe("what a start does", () => {
   it("leaves a guest alone that nobody asks for", () => {

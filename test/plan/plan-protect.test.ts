@@ -17,7 +17,14 @@ function options(format: ProtectOptions["format"]): ProtectOptions {
 
 function facts(dev: string, probe: Probe, keyed?: { annotated?: number; known?: KeyRecord }): ProtectFacts {
   const known = keyed?.known && { keystore: "local", record: keyed.known };
-  return { disk: disk(dev, keyed?.annotated), request: request(dev), probe, known, forbidden: undefined };
+  return {
+    disk: disk(dev, keyed?.annotated),
+    request: request(dev),
+    probe,
+    known,
+    forbidden: undefined,
+    provider: "native",
+  };
 }
 
 const kinds = (...all: ProtectFacts[]) =>
@@ -28,6 +35,50 @@ const kindsNow = (...all: ProtectFacts[]) =>
     .map((x) => x.kind);
 const luks = (n: number): Probe => ({ kind: "luks", header: header(n) });
 const code = (expected: string) => expect.objectContaining({ code: expected }) as Error;
+
+describe("protect for dm-crypt", () => {
+  const byDmCrypt = (fact: ProtectFacts): ProtectFacts => ({ ...fact, provider: "dm-crypt" });
+  const annotation = (...all: ProtectFacts[]) =>
+    planProtect(GUEST, all, options("now"))
+      .stages.flat()
+      .find(({ kind }) => kind === "annotate");
+  const volume = { kind: "file", path: "/srv/vm/vda.img", format: "raw" };
+
+  it("lets the disk name a mapping over its volume", () => {
+    const name = `luksmith-vda.img-${uuid(50)}`;
+    expect(annotation(byDmCrypt(facts("vda", { kind: "empty" })))).toEqual({
+      kind: "annotate",
+      blocks: [{ disk: "vda", uuid: uuid(50), mapping: { name, format: "luks", volume } }],
+    });
+  });
+
+  it("calls the mapping of a plain volume as Nova did, and proves its volume empty", () => {
+    const fact = byDmCrypt(facts("vda", { kind: "empty" }));
+    const plain = { ...fact, request: { ...fact.request, format: "plain" as const } };
+    expect(annotation(plain)).toMatchObject({
+      blocks: [{ mapping: { name: "vda.img-dmcrypt", format: "plain" } }],
+    });
+    expect(planProtect(GUEST, [plain], options("now")).stages[2]).toMatchObject([
+      { kind: "format", provider: "dm-crypt", record: { encryption: { format: "plain" } } },
+    ]);
+  });
+
+  it("replaces an encryption block by a mapping and back, and does nothing else", () => {
+    const native = facts("vda", luks(1), { annotated: 1, known: record(1, "vda", "active") });
+    const name = `luksmith-vda.img-${uuid(1)}`;
+    const mapping = { name, format: "luks", volume } as const;
+    const blocks = [{ disk: "vda", uuid: uuid(1), mapping }];
+    const replaced = [{ disk: "vda", uuid: uuid(1) }];
+    expect(planProtect(GUEST, [byDmCrypt(native)], options("now")).stages).toEqual([
+      [{ kind: "annotate", blocks, replaced }],
+    ]);
+    const mapped = { ...native, disk: { ...native.disk, mapping: name } };
+    expect(planProtect(GUEST, [mapped], options("now")).stages).toEqual([
+      [{ kind: "annotate", blocks: replaced, replaced: blocks }],
+    ]);
+    expect(planProtect(GUEST, [byDmCrypt(mapped)], options("now")).stages).toEqual([]);
+  });
+});
 
 describe("protect", () => {
   it("stores every key before it annotates the guest, and leaves the format to the next start", () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Guest } from "../../src/host/host-adapter.js";
 import { guestFromDomainXml } from "../../src/guest-config/domain-guest.js";
 import { resolveRequests } from "../../src/request/resolve.js";
-import type { EffectiveProfile, EffectiveRule } from "../../src/settings/settings.js";
+import type { EffectiveProfile, EffectiveRule, LegacySettings } from "../../src/settings/settings.js";
 import { domainXml } from "../fixtures/domains/domains.js";
 import { refusalOf } from "../guest-config/refusal.js";
 import { guestWith, luksmith, nova } from "./guest.js";
@@ -16,6 +16,13 @@ const SPEC = {
 } as const;
 const DEFAULT: EffectiveProfile = { name: "default", ...SPEC, cache: "off", cacheHours: 24 };
 const STRONG: EffectiveProfile = { ...DEFAULT, name: "strong", hash: "sha512", keystore: "vault" };
+
+const LEGACY: LegacySettings = {
+  enabled: false,
+  cipher: "aes-cbc-essiv:sha256",
+  keySize: 256,
+  hash: "ripemd160",
+};
 
 /** A rule as it stands in the settings. */
 type Rule = Omit<EffectiveRule, "encrypt"> & { readonly encrypt?: boolean };
@@ -114,17 +121,34 @@ describe("a format or a profile without a yes", () => {
   });
 });
 
+describe("a format that somebody asks for", () => {
+  it("is taken with the default profile's cipher where nobody names a profile", () => {
+    const guest = guestWith(nova({ ...YES, "hw:ephemeral_encryption_format": "luksv2" }));
+    expect(resolve(guest).get("vda")).toMatchObject({ ...SPEC, format: "luksv2", profile: "default" });
+  });
+
+  it("is refused beside a profile that somebody names and that says another", () => {
+    const metadata = luksmith(`profile="strong" format="luksv2"`);
+    const error = refusalOf(() => resolve(guestWith(metadata)));
+    expect(error.code).toBe("REQUEST_CONFLICT");
+    expect(error.why).toBe(`profile strong says luks, ${METADATA} says luksv2`);
+  });
+
+  it("is plain with the legacy settings' cipher where these switch it on", () => {
+    const guest = guestWith(nova({ ...YES, "hw:ephemeral_encryption_format": "plain" }));
+    const { cipher, keySize, hash } = LEGACY;
+    expect(resolve(guest, [], true).get("vda")).toMatchObject({ format: "plain", cipher, keySize, hash });
+  });
+});
+
 describe("what this host cannot do", () => {
-  it.each([
-    ["plain", "COMPUTE_EPHEMERAL_ENCRYPTION_PLAIN"],
-    ["luksv2", "COMPUTE_EPHEMERAL_ENCRYPTION_LUKSV2"],
-  ])("refuses format %s, naming the trait and what is offered", (format, trait) => {
+  it("refuses plain where it is switched off, naming the trait", () => {
     const error = refusalOf(() =>
-      resolve(guestWith(nova({ ...YES, "hw:ephemeral_encryption_format": format }))),
+      resolve(guestWith(nova({ ...YES, "hw:ephemeral_encryption_format": "plain" }))),
     );
     expect(error.code).toBe("TRAIT_MISSING");
-    expect(error.message).toContain(trait);
-    expect(error.why).toContain("offers COMPUTE_EPHEMERAL_ENCRYPTION, COMPUTE_EPHEMERAL_ENCRYPTION_LUKS");
+    expect(error.message).toContain("COMPUTE_EPHEMERAL_ENCRYPTION_PLAIN");
+    expect(error.hint).toContain("legacy.enabled");
   });
 
   it("refuses an unknown profile, naming the known ones", () => {
@@ -273,9 +297,13 @@ function file(path: string): string {
   return `<disk type='file'><source file='${path}'/><target dev='vda'/></disk>`;
 }
 
-function resolve(guest: Guest, rules: readonly Rule[] = []) {
+function resolve(guest: Guest, rules: readonly Rule[] = [], legacy = false) {
   const effective = rules.map((rule) => ({ encrypt: true, ...rule }));
-  return resolveRequests(guest, { rules: effective, profiles: [DEFAULT, STRONG] });
+  return resolveRequests(guest, {
+    rules: effective,
+    profiles: [DEFAULT, STRONG],
+    legacy: { ...LEGACY, enabled: legacy },
+  });
 }
 
 function devs(guest: Guest, rules: readonly Rule[] = []): string[] {

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
-import { offeredTraits, requiredTraits } from "../../src/request/traits.js";
-import { guestWith, nova } from "./guest.js";
+import { traitsOf } from "../../src/encryption/traits.js";
+import { namedFormat, requiredTraits } from "../../src/request/traits.js";
+import { guestWith, luksmith, nova } from "./guest.js";
 
 const ENCRYPTION = "COMPUTE_EPHEMERAL_ENCRYPTION";
 
@@ -23,9 +24,29 @@ it.each([
   expect(required(specs)).toEqual([ENCRYPTION, trait]);
 });
 
+it("requires no format that is named for another disk than the one that is asked for", () => {
+  const yes = { source: "a", enabled: true, disks: ["vda"] };
+  const format = { source: "b", enabled: undefined, format: "luksv2" } as const;
+  expect(requiredTraits([yes, { ...format, disks: ["vdb"] }])).toEqual([ENCRYPTION]);
+  expect(requiredTraits([yes, { ...format, disks: ["vda", "vdb"] }])).toEqual([
+    ENCRYPTION,
+    `${ENCRYPTION}_LUKSV2`,
+  ]);
+  expect(requiredTraits([yes, format])).toEqual([ENCRYPTION, `${ENCRYPTION}_LUKSV2`]);
+});
+
+it("knows the format that is named for a disk, by whomever", () => {
+  const { asks } = guestWith(luksmith("format='luksv2'"));
+  expect(namedFormat(asks, "vda")).toBe("luksv2");
+  const limited = asks.map((ask) => ({ ...ask, disks: ["vdb"] }));
+  expect(namedFormat(limited, "vda")).toBeUndefined();
+  expect(namedFormat(limited, "vdb")).toBe("luksv2");
+  expect(namedFormat(guestWith(luksmith("")).asks, "vda")).toBeUndefined();
+});
+
 it("offers encryption only with a format", () => {
-  expect(offeredTraits([])).toEqual([]);
-  expect(offeredTraits(["luks", "luks", "plain"])).toEqual([
+  expect(traitsOf([])).toEqual([]);
+  expect(traitsOf(["luks", "luks", "plain"])).toEqual([
     ENCRYPTION,
     `${ENCRYPTION}_LUKS`,
     `${ENCRYPTION}_PLAIN`,

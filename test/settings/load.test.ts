@@ -35,6 +35,8 @@ const DEFAULTS: EffectiveSettings = {
     "lvm-thin": { formatting: "new-volumes" },
     block: { formatting: "new-volumes" },
   },
+  encryption: { engine: "auto" },
+  legacy: { enabled: false, cipher: "aes-xts-plain64", keySize: 512, hash: "ripemd160" },
   cache: { protector: { type: "file" } },
   libvirtUri: "qemu:///system",
   logFile: "/var/log/luksmith/luksmith.log",

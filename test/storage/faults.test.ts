@@ -3,20 +3,23 @@ import { rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FaultLab } from "./fault-lab.js";
-import { codeOf, filesIn, makeImage, MIB, qemuIo, sha256 } from "./workshop.js";
+import { codeOf, filesIn, makeImage, MIB, sha256 } from "./workshop.js";
 
-describe.each(["raw", "qcow2"] as const)("createEncrypted on %s", (format) => {
+describe.each([
+  ["raw", "luks"],
+  ["raw", "luksv2"],
+  ["qcow2", "luks"],
+] as const)("createEncrypted on %s as %s", (format, encryption) => {
   let lab: FaultLab;
 
   beforeEach(() => {
-    lab = new FaultLab(format);
+    lab = new FaultLab(format, encryption);
   });
   afterEach(() => lab[Symbol.dispose]());
 
   async function expectMended(): Promise<void> {
-    const { backend, volume, request } = lab;
-    await backend.createEncrypted(request);
-    qemuIo(backend.qemuNode(volume, "key"), ["write -P 3 0 64k", "read -P 3 0 64k"], request.passphrase);
+    await lab.backend.createEncrypted(lab.request);
+    lab.expectOpens();
     expect(filesIn(lab.directory)).toEqual(["disk.img"]);
   }
 

@@ -37,6 +37,7 @@ export class FormatProcess implements Disposable {
       type: this.fixture.backend.type,
       volume: request.volume,
       uuid: request.uuid,
+      spec: request.spec,
       passphraseFile,
       lockDirectory: this.fixture.lockDirectory,
       settings: this.fixture.settings,

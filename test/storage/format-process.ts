@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { readFileSync } from "node:fs";
+import type { LuksSpec } from "../../src/encryption/luks-spec.js";
 import { asLuksmithError } from "../../src/error/luksmith-error.js";
 import { ExecaCommandRunner } from "../../src/exec/command-runner.js";
 import { parseKeyUuid } from "../../src/keystore/key-uuid.js";
@@ -7,13 +8,14 @@ import { Secret } from "../../src/secret/secret.js";
 import type { StorageSettings } from "../../src/storage/index.js";
 import type { Volume } from "../../src/storage/volume.js";
 import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
-import { makeBackend, SPEC } from "./workshop.js";
+import { makeBackend } from "./workshop.js";
 
 /** The one argument of format-process.ts, as JSON. */
 export interface FormatOrder {
   readonly type: string;
   readonly volume: Volume;
   readonly uuid: string;
+  readonly spec: LuksSpec;
   readonly passphraseFile: string;
   readonly lockDirectory: string;
   readonly settings: StorageSettings;
@@ -32,7 +34,7 @@ async function main(order: FormatOrder): Promise<string> {
   await countFileWrites(step);
   const backend = makeBackend(order.type, runner, order.lockDirectory, order.settings);
   try {
-    await backend.createEncrypted({ volume: order.volume, uuid, spec: SPEC, passphrase });
+    await backend.createEncrypted({ volume: order.volume, uuid, spec: order.spec, passphrase });
     return "done";
   } catch (thrown) {
     return asLuksmithError(thrown).code;

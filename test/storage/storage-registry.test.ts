@@ -12,7 +12,7 @@ it.each(["raw", "qcow2"] as const)(
   async (format) => {
     const backend = await registry.backendFor({ kind: "file", path: "/srv/disk.img", format });
     expect(backend.type).toBe(format);
-    expect(backend.formats).toEqual(["luks"]);
+    expect(backend.formats).toContain("luks");
     expect(BACKEND_TYPES).toContain(format);
   },
 );

@@ -27,3 +27,14 @@ export function keyOfMapping(name: string): KeyUuid | undefined {
   if (!name.startsWith(PREFIX)) return undefined;
   return parseKeyUuid(name.slice(-36));
 }
+
+/**
+ * Whether a name is of the shape of those that are given above: no path, no option, nobody else's. It comes from a
+ * guest's configuration, and becomes a part of paths.
+ */
+export function isMappingName(name: string): boolean {
+  return (
+    name.length <= LONGEST &&
+    /^(?:luksmith-[A-Za-z0-9+_.-]+|[A-Za-z0-9+_][A-Za-z0-9+_.-]*-dmcrypt)$/.test(name)
+  );
+}

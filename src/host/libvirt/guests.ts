@@ -1,14 +1,13 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
-import { addEncryptionBlocks, removeEncryptionBlocks } from "../../guest-config/domain-annotator.js";
+import { annotateDomain, unannotateDomain } from "../../guest-config/annotations.js";
+import { addDisk, removeDisk } from "../../guest-config/disk-element.js";
 import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
 import { printable } from "../../error/printable.js";
 import {
   type Annotations,
   type ConfiguredGuest,
-  type EncryptionBlock,
   type Guest,
   type GuestSummary,
-  isMappingAnnotation,
   type NewDisk,
 } from "../host-adapter.js";
 import { textFile } from "./text-file.js";
@@ -57,36 +56,34 @@ export class LibvirtGuests {
     return guestFromDomainXml(stdout);
   }
 
+  async annotate(guest: Guest, annotations: Annotations, replaced?: Annotations): Promise<void> {
+    await this.#requireUnchanged(guest, `annotate guest ${printable(guest.name)}`);
+    await this.#define(guest, annotateDomain(guest.configuration, annotations, replaced));
+  }
+
+  async unannotate(guest: Guest, annotations: Annotations, restored?: Annotations): Promise<void> {
+    const { xml } = await this.#persistent(guest);
+    await this.#define(guest, unannotateDomain(xml, annotations, restored));
+  }
+
+  async addDisk(guest: Guest, disk: NewDisk): Promise<void> {
+    await this.#requireUnchanged(guest, `add a disk to guest ${printable(guest.name)}`);
+    await this.#define(guest, addDisk(guest.configuration, disk));
+  }
+
+  async removeDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void> {
+    const { xml } = await this.#persistent(guest);
+    const left = removeDisk(xml, disk);
+    if (left !== xml) await this.#define(guest, left);
+  }
+
   /** libvirt cannot replace a configuration on condition: a change within the milliseconds between the two is lost. */
-  async annotate(guest: Guest, annotations: Annotations, _replaced?: Annotations): Promise<void> {
-    if ((await this.#persistent(guest)).xml !== guest.configuration) {
-      throw new LuksmithError("GUEST_CHANGED", {
-        what: `cannot annotate guest ${printable(guest.name)}: somebody changed its configuration meanwhile`,
-        hint: "nothing was changed; run the command again",
-      });
-    }
-    await this.#define(guest, addEncryptionBlocks(guest.configuration, blocksOf(annotations)));
-  }
-
-  async unannotate(guest: Guest, annotations: Annotations, _restored?: Annotations): Promise<void> {
-    const blocks = blocksOf(annotations);
-    await this.#define(guest, removeEncryptionBlocks((await this.#persistent(guest)).xml, blocks));
-  }
-
-  addDisk(_guest: Guest, _disk: NewDisk): Promise<void> {
-    throw new Error("not yet");
-  }
-
-  removeDisk(_guest: Pick<Guest, "id" | "name">, _disk: string): Promise<void> {
-    throw new Error("not yet");
-  }
-
-  attachDisk(_guest: Pick<Guest, "id" | "name">, _disk: string): Promise<void> {
-    throw new Error("not yet");
-  }
-
-  detachDisk(_guest: Pick<Guest, "id" | "name">, _disk: string): Promise<void> {
-    throw new Error("not yet");
+  async #requireUnchanged(guest: Guest, task: string): Promise<void> {
+    if ((await this.#persistent(guest)).xml === guest.configuration) return;
+    throw new LuksmithError("GUEST_CHANGED", {
+      what: `cannot ${task}: somebody changed its configuration meanwhile`,
+      hint: "nothing was changed; run the command again",
+    });
   }
 
   /** The XML with the guest's secrets (a VNC password), which defining it again would lose otherwise. */
@@ -108,18 +105,12 @@ export class LibvirtGuests {
     );
   }
 
-  async #define(guest: Guest, xml: string): Promise<void> {
+  async #define(guest: Pick<Guest, "name">, xml: string): Promise<void> {
     using file = textFile(xml);
     const answer = await this.virsh.run(["define", file]);
     if (answer.errors.length > 0)
       throw failed(`change the configuration of guest ${printable(guest.name)}`, answer);
   }
-}
-
-function blocksOf(annotations: Annotations): ReadonlyMap<string, EncryptionBlock> {
-  return new Map(
-    [...annotations].flatMap(([dev, annotation]) => (isMappingAnnotation(annotation) ? [] : [[dev, annotation] as const])),
-  );
 }
 
 function notFound(nameOrId: string, why: string, hint: string): LuksmithError {

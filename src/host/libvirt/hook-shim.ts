@@ -18,7 +18,8 @@ export interface ShimPlaces {
   readonly pluginRoot: string;
 }
 
-const SYSTEM: ShimPlaces = { root: "/", node: process.execPath, pluginRoot: PLUGIN_ROOT };
+/** Of this very host. */
+export const SYSTEM: ShimPlaces = { root: "/", node: process.execPath, pluginRoot: PLUGIN_ROOT };
 const MODE = 0o755;
 
 interface Installed {

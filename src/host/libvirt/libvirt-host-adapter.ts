@@ -17,13 +17,16 @@ import type {
   LifecycleEvent,
   NewDisk,
   ProvidedSecret,
+  ReaperRegistration,
   Registration,
 } from "../host-adapter.js";
 import { Autostart } from "./autostart.js";
 import { LibvirtDisks } from "./disks.js";
 import { parseEvent } from "./events.js";
+import type { LibvirtHotPlug } from "./hot-plug.js";
 import type { LibvirtGuests } from "./guests.js";
-import { HookShim, type ShimPlaces } from "./hook-shim.js";
+import { HookShim, type ShimPlaces, SYSTEM } from "./hook-shim.js";
+import { ReapTimer } from "./reap-timer.js";
 import { LibvirtSecrets } from "./secrets.js";
 import { askVersions } from "./versions.js";
 import { Virsh } from "./virsh.js";
@@ -39,6 +42,7 @@ export class LibvirtHostAdapter implements HostAdapter {
   readonly type = "libvirt";
   readonly #virsh: Virsh;
   readonly #shim: HookShim;
+  readonly #timer: ReapTimer;
   readonly #autostart: Autostart;
   readonly #locks: VolumeLocks;
 
@@ -46,12 +50,13 @@ export class LibvirtHostAdapter implements HostAdapter {
   constructor(
     settings: Pick<EffectiveSettings, "libvirtUri">,
     runner: CommandRunner,
-    places?: ShimPlaces,
+    places: ShimPlaces = SYSTEM,
     lockDirectory?: string,
   ) {
     this.#locks = new VolumeLocks(runner, lockDirectory, LOCK_PATIENCE);
     this.#virsh = new Virsh(settings.libvirtUri, runner);
     this.#shim = new HookShim(places);
+    this.#timer = new ReapTimer(places, runner);
     this.#autostart = new Autostart(settings.libvirtUri);
   }
 
@@ -59,9 +64,13 @@ export class LibvirtHostAdapter implements HostAdapter {
     return parseEvent(input);
   }
 
-  async provideSecrets(guest: Pick<Guest, "id" | "name">, secrets: readonly HostSecret[]): Promise<void> {
+  async provideSecrets(
+    guest: Pick<Guest, "id" | "name">,
+    secrets: readonly HostSecret[],
+    others?: "withdraw" | "keep",
+  ): Promise<void> {
     try {
-      await this.#secrets(guest).provide(guest, secrets);
+      await this.#secrets(guest).provide(guest, secrets, others);
     } catch (thrown) {
       throw this.#autostart.retryLater(guest, thrown) ?? thrown;
     }
@@ -104,11 +113,11 @@ export class LibvirtHostAdapter implements HostAdapter {
   }
 
   async attachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void> {
-    return (await this.#guests()).attachDisk(guest, disk);
+    return (await this.#hotPlug()).attach(guest, disk);
   }
 
   async detachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void> {
-    return (await this.#guests()).detachDisk(guest, disk);
+    return (await this.#hotPlug()).detach(guest, disk);
   }
 
   diskSize(guest: Pick<Guest, "id" | "name">, disk: string): Promise<bigint> {
@@ -119,38 +128,62 @@ export class LibvirtHostAdapter implements HostAdapter {
     return new LibvirtDisks(this.#virsh).resize(guest, disk, bytes);
   }
 
-  versions(): Promise<HostVersions> {
-    return askVersions(this.#virsh);
+  async versions(guest?: Pick<Guest, "id" | "name">): Promise<HostVersions> {
+    try {
+      return await askVersions(this.#patient(guest));
+    } catch (thrown) {
+      throw (guest && this.#autostart.retryLater(guest, thrown)) ?? thrown;
+    }
   }
 
   registration(): Promise<Registration> {
     return this.#shim.registration();
   }
 
+  reaperRegistration(): ReaperRegistration {
+    return this.#timer.registration();
+  }
+
   async install(mode: "apply" | "dry-run"): Promise<InstallResult> {
+    this.#timer.refuseForeign();
     const result = await this.#shim.install(mode);
     if (result.reloaded !== undefined) {
       // when it answers it has the signal; then a thread of its own looks, and nothing tells when it has
       await this.#virsh.run(["uri"]).catch(ignoreUnavailable);
       await setTimeout(RELOADING);
     }
-    return result;
+    const reaper = this.#timer.registration();
+    if (reaper.kind === "none") return { ...result, reaper: { kind: "none", cron: reaper.cron } };
+    const change = await this.#timer.install(mode);
+    return { ...result, reaper: { kind: "timer", path: reaper.path, change } };
   }
 
-  uninstall(mode: "apply" | "dry-run"): Promise<InstallResult> {
-    return this.#shim.uninstall(mode);
+  async uninstall(mode: "apply" | "dry-run"): Promise<InstallResult> {
+    this.#timer.refuseForeign();
+    const result = await this.#shim.uninstall(mode);
+    const change = await this.#timer.uninstall(mode);
+    if (change === "unchanged") return result;
+    return { ...result, reaper: { kind: "timer", path: this.#timer.path, change } };
   }
 
   #secrets(guest?: Pick<Guest, "name">): LibvirtSecrets {
+    return new LibvirtSecrets(this.#patient(guest), this.#locks);
+  }
+
+  #patient(guest?: Pick<Guest, "name">): Virsh {
     const patience = guest && this.#autostart.patience(guest);
-    const virsh = patience === undefined ? this.#virsh : this.#virsh.waiting(patience);
-    return new LibvirtSecrets(virsh, this.#locks);
+    return patience === undefined ? this.#virsh : this.#virsh.waiting(patience);
   }
 
   /** Loaded when it is asked for: no hook asks, and its XML library takes nearly as long as starting Node. */
   async #guests(): Promise<LibvirtGuests> {
     const { LibvirtGuests } = await import("./guests.js");
     return new LibvirtGuests(this.#virsh);
+  }
+
+  async #hotPlug(): Promise<LibvirtHotPlug> {
+    const { LibvirtHotPlug } = await import("./hot-plug.js");
+    return new LibvirtHotPlug(this.#virsh);
   }
 }
 

@@ -28,11 +28,15 @@ export class LibvirtSecrets {
   ) {}
 
   /** As HostAdapter has it. A foreign secret of the same UUID is used as it is. */
-  async provide(guest: NamedGuest, secrets: readonly HostSecret[]): Promise<void> {
+  async provide(
+    guest: NamedGuest,
+    secrets: readonly HostSecret[],
+    others: "withdraw" | "keep" = "keep",
+  ): Promise<void> {
     if (secrets.length === 0) return;
     try {
-      if (secrets.every(({ opens }) => opens === undefined)) await this.#provide(guest, secrets);
-      else await this.locks.hold(BASES, () => this.#provide(guest, secrets), "shared");
+      if (secrets.every(({ opens }) => opens === undefined)) await this.#provide(guest, secrets, others);
+      else await this.locks.hold(BASES, () => this.#provide(guest, secrets, others), "shared");
     } catch (thrown) {
       // a libvirtd that does not answer would not answer to this either; post-stop follows when it does
       if (!isUnavailable(thrown)) await this.#tryWithdraw(guest, secrets);
@@ -53,7 +57,11 @@ export class LibvirtSecrets {
     else await this.locks.hold(BASES, async () => this.#undefine(guest, uuids, await this.#list()));
   }
 
-  async #provide(guest: NamedGuest, secrets: readonly HostSecret[]): Promise<void> {
+  async #provide(
+    guest: NamedGuest,
+    secrets: readonly HostSecret[],
+    others: "withdraw" | "keep",
+  ): Promise<void> {
     // loaded here alone: its XML library takes nearly as long as starting Node, and most hooks provide nothing
     const { secretXml } = await import("./secret-xml.js");
     const files: MemoryFile[] = [];
@@ -76,21 +84,25 @@ export class LibvirtSecrets {
           ],
         };
       });
-      await this.#define(guest, wanted);
+      await this.#define(guest, wanted, others);
     } finally {
       for (const file of files) file[Symbol.dispose]();
     }
   }
 
-  async #define(guest: NamedGuest, wanted: readonly Wanted[]): Promise<void> {
+  async #define(guest: NamedGuest, wanted: readonly Wanted[], others: "withdraw" | "keep"): Promise<void> {
     const task = `provide the secrets of guest ${printable(guest.name)}`;
     const defined = await this.virsh.run(...wanted.map(({ define }) => define), ["secret-list"]);
+    const host = parseSecretList(defined.stdout);
     // values in a second process: in the first, virsh would go on to overwrite the value of a secret that is foreign
-    const values = valueCommands(wanted, parseSecretList(defined.stdout));
+    const values = valueCommands(wanted, host);
     if (values === undefined) throw secretsFailed(task, defined);
-    if (values.length === 0) return;
-    const set = await this.virsh.run(...values);
-    if (set.errors.length > 0) throw secretsFailed(task, set);
+    const stale = others === "keep" ? [] : unwanted(guest, wanted, host);
+    if (values.length === 0 && stale.length === 0) return;
+    let set = await this.virsh.run(...stale, ...values);
+    // one that is gone already is none of this start's business; every command can be given twice
+    if (set.errors.length > 0 && stale.length > 0 && values.length > 0) set = await this.virsh.run(...values);
+    if (set.errors.length > 0 && values.length > 0) throw secretsFailed(task, set);
   }
 
   async #undefine({ id }: NamedGuest, uuids: readonly KeyUuid[], host: HostSecrets): Promise<void> {
@@ -158,6 +170,16 @@ function valueCommands(wanted: readonly Wanted[], host: HostSecrets): VirshComma
     commands.push(...(stale ? [["secret-undefine", uuid], define] : []), setValue);
   }
   return commands;
+}
+
+/** Takes away what the guest has of earlier starts; what it may share with others stays for their sake. */
+function unwanted({ id }: NamedGuest, wanted: readonly Wanted[], host: HostSecrets): VirshCommand[] {
+  const kept = new Set(wanted.map(({ usage }) => usage.uuid));
+  return [...host.values()]
+    .filter((secret) => secret !== undefined)
+    .filter(({ uuid, guestId, opens }) => guestId === id && opens === "disk" && !kept.has(uuid))
+    .filter(({ uuid }) => !isShared(host, uuid))
+    .map(({ uuid }): VirshCommand => ["secret-undefine", uuid]);
 }
 
 /** Whether more than one guest may need the secret. */

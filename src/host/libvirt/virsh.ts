@@ -2,8 +2,11 @@ import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { MemoryFile } from "../../secret/secret-file.js";
 
-/** A virsh command, word by word. A memory file stands for the path under which virsh can open it. */
-export type VirshCommand = readonly (string | MemoryFile)[];
+/** A virsh command, word by word. */
+export type VirshCommand = readonly VirshWord[];
+
+/** A memory file stands for the path under which virsh can open it. Everybody on the host can read a text. */
+export type VirshWord = string | MemoryFile | { readonly text: string };
 
 export interface VirshAnswer {
   readonly stdout: string;
@@ -74,7 +77,9 @@ export class Virsh {
   }
 }
 
-function textOf(word: string | MemoryFile, fds: number[]): string {
+function textOf(word: VirshWord, fds: number[]): string {
+  // virsh knows single quotes as a shell does
+  if (typeof word !== "string" && "text" in word) return `'${word.text.replaceAll("'", String.raw`'\''`)}'`;
   if (typeof word !== "string") return `/proc/self/fd/${2 + fds.push(word.fd)}`;
   if (PLAIN_WORD.test(word)) return word;
   throw new Error("a word that virsh would take apart");

@@ -1,3 +1,4 @@
+import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import { findTool, type Tool } from "../../exec/tools.js";
 import { devicePath } from "../block/block.js";
@@ -19,6 +20,8 @@ export const LVM_TOOLS: readonly Tool[] = ["lvchange", "lvcreate", "lvextend", "
 
 /** What all logical volumes have in common. Those that are not active are, while they are open. */
 export abstract class LvBackend extends RawLuksBackend implements VolumeAllocator {
+  /** `plain` is what OpenStack Nova's LVM volumes were. */
+  override readonly formats: readonly EncryptionFormat[] = ["luks", "luksv2", "plain"];
   override readonly tools = LVM_TOOLS;
   readonly #activation = new LvActivation(this.runner, this.locks);
 

@@ -2,7 +2,7 @@ import type { CommandRunner } from "../../exec/command-runner.js";
 import { askLvm } from "./lvm-command.js";
 import { fullName, type LvName } from "./lvm-name.js";
 import { reportLvAt } from "./lvm-report.js";
-import { wholeSectors } from "../sectors.js";
+import { cryptSector, payloadSize, roundUp } from "../sectors.js";
 import type { GrowRequest } from "../storage-backend.js";
 import { refuseShrinking, volumeNotGrown } from "../volume-error.js";
 import type { VolumeLocks } from "../volume-lock.js";
@@ -17,7 +17,7 @@ export async function growLv(
   { header, guestSize }: Pick<GrowRequest, "header" | "guestSize">,
   { runner, locks }: { readonly runner: CommandRunner; readonly locks: VolumeLocks },
 ): Promise<bigint> {
-  const payloadOffset = BigInt(header.payloadOffset);
+  const wanted = roundUp(guestSize, cryptSector(header)) + BigInt(header.payloadOffset);
   return await locks.hold(`size of logical volume ${fullName(lv)}`, async () => {
     const { size, extent, role } = await reportLvAt(runner, path, lv);
     if (role.has("thicksnapshot"))
@@ -26,12 +26,11 @@ export async function growLv(
         "it is a snapshot, as large as its origin",
         "enlarge its origin, and snapshot it anew",
       );
-    const seen = size - payloadOffset;
+    const seen = payloadSize(size, header);
     if (seen - guestSize >= extent) refuseShrinking(path, seen, guestSize);
     if (seen >= guestSize) return seen;
-    const target = wholeSectors(guestSize + payloadOffset);
-    const answer = await askLvm(runner, "lvextend", ["--size", `${target}b`, "--", fullName(lv)]);
+    const answer = await askLvm(runner, "lvextend", ["--size", `${wanted}b`, "--", fullName(lv)]);
     if (answer.kind === "failed") throw volumeNotGrown(path, answer.reason);
-    return (await reportLvAt(runner, path, lv)).size - payloadOffset;
+    return payloadSize((await reportLvAt(runner, path, lv)).size, header);
   });
 }

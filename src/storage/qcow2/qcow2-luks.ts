@@ -1,4 +1,4 @@
-import type { LuksImage } from "../../encryption/luks-formatter.js";
+import type { LuksImage } from "../../encryption/luks-image.js";
 import {
   BACKING_FILE_OFFSET,
   BACKING_FILE_SIZE_OFFSET,
@@ -33,8 +33,7 @@ export function withLuksContainer(
   const grown = withClusters(image, header, start, start + Math.ceil(container.length / clusterSize));
   if (grown === undefined) return undefined;
   if (!completeHeader(grown, header, container, backing)) return undefined;
-  luks.block.copy(grown, container.offset);
-  luks.keyMaterial.bytes.copy(grown, container.offset + luks.keyMaterial.offset);
+  for (const { offset, bytes } of luks.pieces) bytes.copy(grown, container.offset + offset);
   return grown;
 }
 

@@ -1,9 +1,11 @@
 import {
   claimedLuksUuid,
   LUKS_HEADER_BLOCK,
+  luksAreas,
   type LuksHeader,
   readLuksHeader,
 } from "../../encryption/luks-header.js";
+import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import { allocationMap } from "../allocation-map.js";
 import { QCOW2_HEADER_AREA, type Qcow2Backing, type Qcow2Header, readQcow2Header } from "./qcow2-header.js";
@@ -12,6 +14,9 @@ import { signatureOf } from "../signature.js";
 import type { Probe, ProbeDepth } from "../storage-backend.js";
 import type { VolumeFile } from "../volume-file.js";
 import { readsAsZero } from "../zero.js";
+
+/** QEMU alone opens what is inside an image, and it knows LUKS1 only. */
+export const QCOW2_FORMATS: readonly EncryptionFormat[] = ["luks"];
 
 /** A probe that keeps what it read of an image that may be made anew. */
 export type Qcow2Probe =
@@ -72,11 +77,10 @@ async function probeContainer(
   const bad = (reason: string): Qcow2Probe => {
     return { kind: "bad-luks", reason, claimedUuid: claimedLuksUuid(start) };
   };
-  const luks = readLuksHeader(start);
+  const luks = readLuksHeader(start, QCOW2_FORMATS);
   switch (luks.kind) {
     case "luks": {
-      const active = luks.header.keyslots.filter((keyslot) => keyslot.active);
-      const end = Math.max(...active.map((k) => k.offset + (luks.header.keySize / 8) * k.stripes));
+      const end = Math.max(...luksAreas(luks.header).map((area) => area.offset + area.length));
       return end <= Math.min(length, file.size - offset)
         ? { kind: "luks", header: luks.header, container: offset }
         : bad("the image ends within its LUKS header");

@@ -1,6 +1,5 @@
 import type { LuksFormatter } from "../../encryption/luks-formatter.js";
 import type { LuksHeader } from "../../encryption/luks-header.js";
-import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { Tool } from "../../exec/tools.js";
 import type { Secret } from "../../secret/secret.js";
@@ -10,7 +9,7 @@ import { tryContainer } from "../luks-container.js";
 import { Qcow2Format } from "./qcow2-format.js";
 import { growQcow2 } from "./qcow2-grow.js";
 import { QCOW2_HEADER_AREA, readQcow2Header } from "./qcow2-header.js";
-import { probeQcow2 } from "./qcow2-probe.js";
+import { probeQcow2, QCOW2_FORMATS } from "./qcow2-probe.js";
 import { wholeSectors } from "../sectors.js";
 import type {
   AllocateRequest,
@@ -23,14 +22,14 @@ import type {
   VolumeAllocator,
 } from "../storage-backend.js";
 import type { Volume } from "../volume.js";
-import { notFormatted, passphraseRejected, volumeUnreadable } from "../volume-error.js";
+import { notFormatted, passphraseRejected, refuseFormat, volumeUnreadable } from "../volume-error.js";
 import { VolumeFile } from "../volume-file.js";
 import type { VolumeLocks } from "../volume-lock.js";
 
 /** qcow2 image files, encrypted inside: qcow2's own LUKS, which is what libvirt's encryption block means for them. */
 export class Qcow2Backend implements StorageBackend, VolumeAllocator {
   readonly type = "qcow2";
-  readonly formats: readonly EncryptionFormat[] = ["luks"];
+  readonly formats = QCOW2_FORMATS;
   readonly tools: readonly Tool[] = [];
   private readonly format: Qcow2Format;
 
@@ -55,7 +54,9 @@ export class Qcow2Backend implements StorageBackend, VolumeAllocator {
   }
 
   async createEncrypted(request: FormatRequest): Promise<LuksHeader> {
-    return this.format.run(imagePath(request.volume, "qcow2"), request);
+    const path = imagePath(request.volume, "qcow2");
+    refuseFormat(path, this, request.spec.format);
+    return this.format.run(path, request);
   }
 
   async testPassphrase(volume: Volume, passphrase: Secret): Promise<void> {

@@ -1,18 +1,17 @@
-import type { LuksFormatter, LuksImage } from "../../encryption/luks-formatter.js";
-import {
-  claimedLuksUuid,
-  LUKS_HEADER_BLOCK,
-  type LuksHeader,
-  readLuksHeader,
-} from "../../encryption/luks-header.js";
+import type { LuksFormatter } from "../../encryption/luks-formatter.js";
+import { type LuksImage, type LuksPiece, MOST_WRITTEN } from "../../encryption/luks-image.js";
+import { claimedLuksUuid, LUKS_HEADER_BLOCK, type LuksHeader } from "../../encryption/luks-header.js";
+import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { Secret } from "../../secret/secret.js";
 import { tryContainer } from "../luks-container.js";
-import { probeRaw } from "./raw-probe.js";
+import { proveEmpty } from "./raw-empty.js";
+import { probeRaw, readRawHeader } from "./raw-probe.js";
 import type { RawVolume } from "./raw-volume.js";
 import type { FormatRequest } from "../storage-backend.js";
 import {
   formatRefused,
+  formattedOtherwise,
   passphraseRejected,
   volumeReplaced,
   volumeTooSmall,
@@ -23,23 +22,35 @@ import { isZero } from "../zero.js";
 
 const SECTOR = 512;
 const PAGE = 4096;
-/** The most that a format writes: the header block, and keyslot 0's key material for a volume key of 64 bytes. */
-const WRITTEN = LUKS_HEADER_BLOCK + 64 * 4000;
 
 /**
- * Formats raw volumes: proves, writes and verifies on one open volume, under its lock. The header block is written
- * first and taken back last, so that whatever a kill leaves of our writing stands behind a header with our UUID: by it
- * the next call knows that it may go on.
+ * Formats raw volumes: proves, writes and verifies on one open volume, under its lock. The block with our UUID is
+ * written first and taken back last, so that whatever a kill leaves of our writing stands behind it: by it the next
+ * call knows that it may go on.
  */
 export class RawFormat {
+  /** @param formats those of the storage */
   constructor(
     private readonly formatter: LuksFormatter,
     private readonly locks: VolumeLocks,
+    private readonly formats: readonly EncryptionFormat[],
   ) {}
 
   /** `StorageBackend.createEncrypted` for `volume`, which is open for writing. */
   run(volume: RawVolume, request: FormatRequest): Promise<LuksHeader> {
     return this.locks.hold(volume.identity, (lock) => this.format(volume, request, lock));
+  }
+
+  /** `EmptinessProver.requireEmpty` for `volume`, which is open for writing. */
+  requireEmpty(volume: RawVolume): Promise<void> {
+    return this.locks.hold(volume.identity, async (volumeLock) => {
+      const found = await probeRaw(volume, { depth: "header", formats: this.formats });
+      if (found.kind !== "allocated" && found.kind !== "empty") throw formatRefused(volume.name, found);
+      await using lock = await volume.lock(volumeLock);
+      await proveEmpty(volume, { formats: this.formats, ours: 0 });
+      if (!(await volume.isInPlace())) throw volumeReplaced(volume.name);
+      await lock.assertHeld();
+    });
   }
 
   private async format(
@@ -51,6 +62,8 @@ export class RawFormat {
     const isOurs = claimedLuksUuid(start) === uuid;
     if (isOurs) {
       const header = await this.finished(volume, start, passphrase);
+      const version = spec.format === "luks" ? 1 : 2;
+      if (header !== undefined && header.version !== version) throw formattedOtherwise(volume.name, header);
       if (header !== undefined) return header;
     }
     // from before the proof until all is written: nobody else writes meanwhile, however long the proof takes
@@ -58,7 +71,7 @@ export class RawFormat {
     const image = await this.formatter.makeHeader(uuid, spec, passphrase);
     // what was read before the lock may have changed until then
     const isStillOurs = isOurs && (await volume.read(0, LUKS_HEADER_BLOCK)).equals(start);
-    await proveEmpty(volume, isStillOurs ? WRITTEN : 0);
+    await proveEmpty(volume, { formats: this.formats, ours: isStillOurs ? MOST_WRITTEN : 0 });
     if (volume.size < image.header.payloadOffset + SECTOR)
       throw volumeTooSmall(volume.name, volume.size, image.header);
     if (!(await volume.isInPlace())) throw volumeReplaced(volume.name);
@@ -78,27 +91,21 @@ export class RawFormat {
     start: Buffer,
     passphrase: Secret,
   ): Promise<LuksHeader | undefined> {
-    const luks = readLuksHeader(start);
-    if (luks.kind !== "luks" || luks.header.payloadOffset >= volume.size) return undefined;
+    const luks = await readRawHeader(volume, start, this.formats);
+    if (luks.kind !== "luks") return undefined;
     const answer = await tryContainer(this.formatter, volume, luks.header, passphrase);
     return answer === "opens" ? luks.header : undefined;
   }
 
-  private async write(
-    volume: RawVolume,
-    { header, block, keyMaterial }: LuksImage,
-    passphrase: Secret,
-  ): Promise<void> {
-    const { offset, bytes } = keyMaterial;
-    await volume.write(0, block);
-    await volume.sync();
-    // what read as zeros and is not empty, or forgets what is written, shows itself before more is overwritten
-    await assertWritten(volume, 0, block);
-    if (!(await volume.isInPlace())) throw volumeReplaced(volume.name);
-    await volume.write(offset, bytes);
-    await volume.sync();
-    await assertWritten(volume, 0, block);
-    await assertWritten(volume, offset, bytes);
+  private async write(volume: RawVolume, { header, pieces }: LuksImage, passphrase: Secret): Promise<void> {
+    for (const piece of pieces) {
+      if (piece !== pieces[0] && !(await volume.isInPlace())) throw volumeReplaced(volume.name);
+      await volume.write(piece.offset, piece.bytes);
+      await volume.sync();
+      // what read as zeros and is not empty, or forgets what is written, shows itself before more is overwritten
+      await assertWritten(volume, piece);
+    }
+    for (const piece of pieces.slice(0, -1)) await assertWritten(volume, piece);
     const answer = await tryContainer(this.formatter, volume, header, passphrase);
     if (answer === "rejected") throw passphraseRejected(volume.name);
     if (!(await volume.isInPlace())) throw volumeReplaced(volume.name);
@@ -106,41 +113,25 @@ export class RawFormat {
 }
 
 /** @throws VOLUME_WRITE_FAILED */
-async function assertWritten(volume: RawVolume, offset: number, bytes: Buffer): Promise<void> {
+async function assertWritten(volume: RawVolume, { offset, bytes }: LuksPiece): Promise<void> {
   if ((await volume.read(offset, bytes.length)).equals(bytes)) return;
   throw volumeUnwritable(volume.name, "what was written is not what is read back");
 }
 
-/** @param from bytes before it are of our own making */
-async function proveEmpty(volume: RawVolume, from: number): Promise<void> {
-  const allocation = await volume.allocation();
-  const written = { offset: 0, length: WRITTEN };
-  // what will be overwritten comes last: not every writer heeds locks
-  if ((await volume.readsAsZero(allocation, from)) && (await volume.readsAsZero([written], from))) {
-    const signature = await volume.obstacle();
-    if (signature !== undefined) throw formatRefused(volume.name, { kind: "data", signature });
-    return;
-  }
-  if (from > 0) throw passphraseRejected(volume.name);
-  const probe = await probeRaw(volume, "read");
-  throw formatRefused(volume.name, probe.kind === "empty" ? { kind: "allocated" } : probe);
-}
-
 /**
- * Puts zeros back as far as the storage still lets us: the key material first, and the header only when all of that
- * is zero again, since without its header the rest would look like somebody's data for ever. Only what reads as what
- * we wrote is taken back: a device that read as zeros for a moment has its own bytes there by now.
+ * Puts zeros back as far as the storage still lets us: the last piece first, and the block with our UUID only when all
+ * of the others is zero again, since without it the rest would look like somebody's data for ever. Only what reads as
+ * what we wrote is taken back: a device that read as zeros for a moment has its own bytes there by now.
  */
-async function takeBack(
-  volume: RawVolume,
-  { block, keyMaterial: { offset, bytes } }: LuksImage,
-): Promise<void> {
+async function takeBack(volume: RawVolume, { pieces }: LuksImage): Promise<void> {
+  const [block, ...others] = pieces;
+  if (block === undefined) return;
   try {
     // page by page: on a full file system only the pages that were written before can be written again
-    await writeZerosOver(volume, offset, bytes).catch(ignoreVolumeError);
-    if (!isZero(await volume.read(offset, bytes.length))) return;
+    for (const piece of others.toReversed()) await writeZerosOver(volume, piece).catch(ignoreVolumeError);
+    for (const { offset, bytes } of others) if (!isZero(await volume.read(offset, bytes.length))) return;
     await volume.sync();
-    await writeZerosOver(volume, 0, block);
+    await writeZerosOver(volume, block);
     await volume.sync();
   } catch (thrown) {
     // the error that is reported is the one that led here, and the next call mends what is left
@@ -148,9 +139,10 @@ async function takeBack(
   }
 }
 
-async function writeZerosOver(volume: RawVolume, offset: number, bytes: Buffer): Promise<void> {
+async function writeZerosOver(volume: RawVolume, { offset, bytes }: LuksPiece): Promise<void> {
   for (let at = 0; at < bytes.length; at += PAGE) {
     const page = bytes.subarray(at, at + PAGE);
+    if (isZero(page)) continue;
     const found = await volume.read(offset + at, page.length);
     if (found.equals(page)) await volume.write(offset + at, Buffer.alloc(page.length));
   }

@@ -9,8 +9,9 @@ import { probeOpened } from "../probe-opened.js";
 import { RawFormat } from "./raw-format.js";
 import { probeRaw } from "./raw-probe.js";
 import type { RawVolume } from "./raw-volume.js";
-import { wholeSectors } from "../sectors.js";
+import { payloadSize } from "../sectors.js";
 import type {
+  EmptinessProver,
   FormatRequest,
   GrowRequest,
   Probe,
@@ -19,7 +20,7 @@ import type {
   StorageBackend,
 } from "../storage-backend.js";
 import { type Volume, volumeName } from "../volume.js";
-import { notFormatted, passphraseRejected } from "../volume-error.js";
+import { notFormatted, passphraseRejected, refuseFormat } from "../volume-error.js";
 import type { Access } from "../volume-file.js";
 import type { VolumeLocks } from "../volume-lock.js";
 
@@ -27,19 +28,17 @@ import type { VolumeLocks } from "../volume-lock.js";
  * What storage backends of raw volumes have in common: the LUKS header stands at the volume's start, and the guest's
  * disk is what comes after it. A backend says which volumes are its own, how they are opened, and how they grow.
  */
-export abstract class RawLuksBackend implements StorageBackend {
+export abstract class RawLuksBackend implements StorageBackend, EmptinessProver {
   abstract readonly type: string;
-  readonly formats: readonly EncryptionFormat[] = ["luks"];
+  /** Both versions of LUKS where the kernel reaches the volume too, since QEMU opens only the first. */
+  readonly formats: readonly EncryptionFormat[] = ["luks", "luksv2"];
   readonly tools: readonly Tool[] = [];
-  readonly #format: RawFormat;
 
   constructor(
     protected readonly runner: CommandRunner,
     protected readonly formatter: LuksFormatter,
     protected readonly locks: VolumeLocks,
-  ) {
-    this.#format = new RawFormat(formatter, locks);
-  }
+  ) {}
 
   abstract accepts(volume: Volume): boolean | Promise<boolean>;
   abstract qemuNode(volume: Volume, secretId: string): QemuNode;
@@ -55,26 +54,36 @@ export abstract class RawLuksBackend implements StorageBackend {
   probe(volume: Volume, depth: ProbeDepth): Promise<Probe> {
     return probeOpened(
       () => this.open(volume, "read"),
-      (raw) => probeRaw(raw, depth),
+      (raw) => probeRaw(raw, { depth, formats: this.formats }),
     );
   }
 
   async createEncrypted(request: FormatRequest): Promise<LuksHeader> {
+    refuseFormat(volumeName(request.volume), this, request.spec.format);
     await using raw = await this.open(request.volume, "read-write");
-    return await this.#format.run(raw, request);
+    return await this.format.run(raw, request);
+  }
+
+  async requireEmpty(volume: Volume): Promise<void> {
+    await using raw = await this.open(volume, "read-write");
+    await this.format.requireEmpty(raw);
   }
 
   async testPassphrase(volume: Volume, passphrase: Secret): Promise<void> {
     await using raw = await this.open(volume, "read");
     const name = volumeName(volume);
-    const probe = await probeRaw(raw, "header");
+    const probe = await probeRaw(raw, { depth: "header", formats: this.formats });
     if (probe.kind !== "luks") throw notFormatted(name, probe);
     const answer = await tryContainer(this.formatter, raw, probe.header, passphrase);
     if (answer === "rejected") throw passphraseRejected(name);
   }
 
-  async guestSize(volume: Volume, { payloadOffset }: LuksHeader): Promise<bigint> {
+  async guestSize(volume: Volume, header: LuksHeader): Promise<bigint> {
     await using raw = await this.open(volume, "read");
-    return wholeSectors(BigInt(raw.size)) - BigInt(payloadOffset);
+    return payloadSize(BigInt(raw.size), header);
+  }
+
+  private get format(): RawFormat {
+    return new RawFormat(this.formatter, this.locks, this.formats);
   }
 }

@@ -1,4 +1,11 @@
-import { claimedLuksUuid, LUKS_HEADER_BLOCK, readLuksHeader } from "../../encryption/luks-header.js";
+import {
+  claimedLuksUuid,
+  LUKS_HEADER_BLOCK,
+  type LuksHeaderAnswer,
+  luksHeaderLength,
+  readLuksHeader,
+} from "../../encryption/luks-header.js";
+import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import type { RawVolume } from "./raw-volume.js";
 import type { Probe, ProbeDepth } from "../storage-backend.js";
 import { isZero } from "../zero.js";
@@ -9,31 +16,52 @@ import { isZero } from "../zero.js";
  */
 const HEAD = 1024 * 1024;
 
-/** What a raw volume holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
-export async function probeRaw(volume: RawVolume, depth: ProbeDepth): Promise<Probe> {
-  const start = await volume.read(0, LUKS_HEADER_BLOCK);
-  const probe = await probeFrom(start, volume, depth);
-  if (probe.kind === "luks" || depth === "header") return probe;
-  // another process may have formatted it while the rest was looked at
-  const now = await volume.read(0, LUKS_HEADER_BLOCK);
-  return now.equals(start) ? probe : probeFrom(now, volume, depth);
+/** How far to look, and which formats the storage can carry: a LUKS header of another is a bad one. */
+export interface RawProbeRequest {
+  readonly depth: ProbeDepth;
+  readonly formats: readonly EncryptionFormat[];
 }
 
-async function probeFrom(start: Buffer, volume: RawVolume, depth: ProbeDepth): Promise<Probe> {
-  const luks = readLuksHeader(start);
+/** What a raw volume holds. @throws VOLUME_UNREADABLE, TOOL_TIMEOUT: it proves nothing */
+export async function probeRaw(volume: RawVolume, request: RawProbeRequest): Promise<Probe> {
+  const start = await volume.read(0, LUKS_HEADER_BLOCK);
+  const probe = await probeFrom(start, volume, request);
+  if (probe.kind === "luks" || request.depth === "header") return probe;
+  // another process may have formatted it while the rest was looked at
+  const now = await volume.read(0, LUKS_HEADER_BLOCK);
+  return now.equals(start) ? probe : probeFrom(now, volume, request);
+}
+
+/**
+ * The LUKS header that a raw volume begins with. @param start its first LUKS_HEADER_BLOCK bytes
+ * @throws VOLUME_UNREADABLE
+ */
+export async function readRawHeader(
+  volume: RawVolume,
+  start: Buffer,
+  formats: readonly EncryptionFormat[],
+): Promise<LuksHeaderAnswer> {
+  const length = formats.includes("luksv2") ? luksHeaderLength(start) : LUKS_HEADER_BLOCK;
+  const bytes = length === LUKS_HEADER_BLOCK ? start : await volume.read(0, length);
+  const luks = readLuksHeader(bytes, formats);
+  if (luks.kind !== "luks" || luks.header.payloadOffset < volume.size) return luks;
+  return { kind: "bad", reason: "the volume ends before the payload of its LUKS header" };
+}
+
+async function probeFrom(
+  start: Buffer,
+  volume: RawVolume,
+  { depth, formats }: RawProbeRequest,
+): Promise<Probe> {
+  const luks = await readRawHeader(volume, start, formats);
   switch (luks.kind) {
     case "luks":
-      if (luks.header.payloadOffset < volume.size) return luks;
-      return badLuks("the volume ends before the payload of its LUKS header", start);
+      return luks;
     case "bad":
-      return badLuks(luks.reason, start);
+      return { kind: "bad-luks", reason: luks.reason, claimedUuid: claimedLuksUuid(start) };
     case "none":
       return isZero(start) ? probeRest(volume, depth) : data(volume, depth);
   }
-}
-
-function badLuks(reason: string, start: Buffer): Probe {
-  return { kind: "bad-luks", reason, claimedUuid: claimedLuksUuid(start) };
 }
 
 /** Of a volume whose first block is zero. */

@@ -1,5 +1,6 @@
 import type { LuksFormatter } from "../../encryption/luks-formatter.js";
 import { PAYLOAD_OFFSET } from "../../encryption/luks-header.js";
+import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { Tool } from "../../exec/tools.js";
@@ -33,6 +34,7 @@ export interface RbdSettings {
 /** RBD images of a Ceph cluster, through QEMU's rbd driver and the rbd program; the kernel maps none of them. */
 export class RbdBackend extends RawLuksBackend implements VolumeAllocator, EngineChooser {
   readonly type = "rbd";
+  override readonly formats: readonly EncryptionFormat[] = ["luks"];
   override readonly tools: readonly Tool[] = ["rbd"];
 
   /** @param patience seconds that a cluster may take to answer; shorter in tests */

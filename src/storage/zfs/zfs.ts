@@ -8,7 +8,7 @@ import type { CommandRunner } from "../../exec/command-runner.js";
 import type { Tool } from "../../exec/tools.js";
 import { BlockBackend, devicePath } from "../block/block.js";
 import type { RawVolume } from "../raw-luks/raw-volume.js";
-import { roundUp } from "../sectors.js";
+import { cryptSector, payloadSize, roundUp } from "../sectors.js";
 import type { AllocateRequest, GrowRequest, VolumeAllocator } from "../storage-backend.js";
 import type { Volume } from "../volume.js";
 import { refuseShrinking, volumeNotAllocated, volumeNotGrown } from "../volume-error.js";
@@ -55,17 +55,17 @@ export class ZfsBackend extends BlockBackend implements VolumeAllocator {
     const { path } = dataset;
     await using zvol = await this.openZvol(volume, "read");
     return await this.locks.hold(zvol.identity, async () => {
-      const payloadOffset = BigInt(header.payloadOffset);
       const { volsize, volblocksize } = await dataset.sizes();
       const seen = await this.guestSize(volume, header);
-      if (seen !== volsize - payloadOffset)
+      if (seen !== payloadSize(volsize, header))
         throw volumeNotGrown(path, `its device does not have the ${volsize} bytes that ZFS says it has`);
-      const wanted = roundUp(guestSize + payloadOffset, volblocksize);
-      refuseShrinking(path, seen, wanted - payloadOffset);
+      const needed = roundUp(guestSize, cryptSector(header)) + BigInt(header.payloadOffset);
+      const wanted = roundUp(needed, volblocksize);
+      refuseShrinking(path, seen, payloadSize(wanted, header));
       if (volsize === wanted) return seen;
       await dataset.enlarge(wanted);
       const now = await this.guestSize(volume, header);
-      if (now === wanted - payloadOffset) return now;
+      if (now === payloadSize(wanted, header)) return now;
       throw volumeNotGrown(path, `ZFS enlarged it to ${wanted} bytes, and its device does not have them`);
     });
   }

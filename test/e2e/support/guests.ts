@@ -26,7 +26,7 @@ export function guestXml({ name, uuid, disks, metadata = "", devices = "" }: Tes
 }
 
 function diskXml({ dev, format, base, ...source }: GuestDisk): string {
-  return `<disk type='file' device='disk'>
+  return `<disk type='${typeOf(source)}' device='disk'>
     <driver name='qemu' type='${format}'/>
     ${sourceXml(source)}
     ${base === undefined ? "" : baseXml(base)}
@@ -39,12 +39,17 @@ function sourceXml({ path, secretUuid }: Pick<GuestDisk, "path" | "secretUuid">)
     secretUuid === undefined
       ? ""
       : `<encryption format='luks'><secret type='passphrase' uuid='${secretUuid}'/></encryption>`;
-  return `<source file='${escapeXml(path)}'>${block}</source>`;
+  const attribute = typeOf({ path }) === "block" ? "dev" : "file";
+  return `<source ${attribute}='${escapeXml(path)}'>${block}</source>`;
+}
+
+function typeOf({ path }: Pick<GuestDisk, "path">): "block" | "file" {
+  return path.startsWith("/dev/") ? "block" : "file";
 }
 
 function baseXml({ format, base, ...source }: Omit<GuestDisk, "dev">): string {
   const under = base === undefined ? "<backingStore/>" : baseXml(base);
-  return `<backingStore type='file'><format type='${format}'/>${sourceXml(source)}${under}</backingStore>`;
+  return `<backingStore type='${typeOf(source)}'><format type='${format}'/>${sourceXml(source)}${under}</backingStore>`;
 }
 
 /** What Nova writes into a domain for a flavor and an image with these extra specs and properties. */

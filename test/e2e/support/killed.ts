@@ -22,7 +22,7 @@ const CALLS = [
 ];
 /** Of the calls above, those that tell by themselves that something was done; of the others, those on these paths. */
 const MEANINGFUL = /^(?:clone|clone3|vfork|wait4|exit_group)$/;
-const PATHS = /\/images\/|\/keystore|\/run\/luksmith/;
+const PATHS = /\/images\/|\/keystore|\/run\/luksmith|\/dev\/(?:mapper|dm-)/;
 
 /** Runs the process to its end; the calls at which it could have been killed, in their order. */
 export async function killPoints(host: LuksmithHost, process: Process): Promise<Call[]> {

@@ -7,7 +7,12 @@ import { CATALOGUE, type ErrorCode } from "../../../src/error/catalogue.js";
 import { FileKeystore } from "../../../src/keystore/file/file-keystore.js";
 import { type KeyUuid, parseKeyUuid } from "../../../src/keystore/key-uuid.js";
 import type { Key, KeyDeleter, KeyLister, Keystore } from "../../../src/keystore/keystore.js";
-import { type ExecResult, type LibvirtHost, startLibvirtHost } from "../../lab/libvirt-host.js";
+import {
+  type ExecResult,
+  type LibvirtHost,
+  type LibvirtHostOptions,
+  startLibvirtHost,
+} from "../../lab/libvirt-host.js";
 import { type GuestDisk, guestXml, type TestGuest } from "./guests.js";
 import { type ImageFormat, makeVolume } from "./volumes.js";
 
@@ -49,8 +54,8 @@ export class LuksmithHost implements AsyncDisposable {
     readonly pluginRoot: string,
   ) {}
 
-  static async start(): Promise<LuksmithHost> {
-    const libvirt = await startLibvirtHost();
+  static async start(options?: LibvirtHostOptions): Promise<LuksmithHost> {
+    const libvirt = await startLibvirtHost(options);
     try {
       const pluginRoot = join(libvirt.dir, "plugin");
       await copyPlugin(pluginRoot);

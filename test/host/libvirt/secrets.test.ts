@@ -123,6 +123,53 @@ describe("providing", () => {
   });
 });
 
+describe("what a guest has of an earlier start", () => {
+  const set = (uuid: KeyUuid) => `secret-set-value ${uuid} --file /proc/self/fd/3 --plain`;
+
+  it("is withdrawn with no process more, where it is asked for", async () => {
+    const stdout = ours(a, "vda") + ours(b, "vdb") + ours(c, "vda", newKeyUuid());
+    const { runner, secrets } = secretsOn({ stdout }, {});
+    await secrets.provide(guest, [secretOf(a, "vda")], "withdraw");
+    expect(runner.scripts.slice(1)).toEqual([`secret-undefine ${b}; ${set(a)}`]);
+  });
+
+  it("stays where it is not: of an attached disk, only its own secret is given", async () => {
+    const { runner, secrets } = secretsOn({ stdout: ours(a, "vda") + ours(b, "vdb") }, {});
+    await secrets.provide(guest, [secretOf(a, "vda")]);
+    expect(runner.scripts.slice(1)).toEqual([set(a)]);
+  });
+
+  it("does not fail the start when it is gone already", async () => {
+    const gone = { exitCode: 1, stderr: "error: Failed to delete secret\nerror: Secret not found\n" };
+    const { runner, secrets } = secretsOn({ stdout: ours(a, "vda") + ours(b, "vdb") }, gone, {});
+    await secrets.provide(guest, [secretOf(a, "vda")], "withdraw");
+    expect(runner.scripts[2]).toBe(set(a));
+  });
+
+  it("still fails it when a value cannot be set", async () => {
+    const list = { stdout: ours(a, "vda") + ours(b, "vdb") };
+    const no = { exitCode: 1, stderr: "error: Failed to set secret value\n" };
+    const { secrets } = secretsOn(list, no, no, { stdout: ours(a, "vda") }, {});
+    const provide = secrets.provide(guest, [secretOf(a, "vda")], "withdraw");
+    await expect(provide).rejects.toMatchObject({ code: "HOST_SECRET_FAILED" });
+  });
+
+  it("stays where another guest needs it, or may", async () => {
+    const [other, over] = [newKeyUuid(), newKeyUuid()];
+    const shared = ` ${over}   volume luksmith:${other}:vda:${over}:over:${b}\n`;
+    const base = ` ${c}   volume luksmith:${guest.id}:vda:${c}:base\n`;
+    const { runner, secrets } = secretsOn({ stdout: ours(a, "vda") + ours(b, "vdb") + shared + base }, {});
+    await secrets.provide(guest, [secretOf(a, "vda")], "withdraw");
+    expect(runner.scripts.slice(1)).toEqual([set(a)]);
+  });
+
+  it("is withdrawn also where all that is provided is foreign", async () => {
+    const { runner, secrets } = secretsOn({ stdout: ` ${a}   volume somebody's\n${ours(b, "vdb")}` }, {});
+    await secrets.provide(guest, [secretOf(a, "vda")], "withdraw");
+    expect(runner.scripts.slice(1)).toEqual([`secret-undefine ${b}`]);
+  });
+});
+
 describe("withdrawing", () => {
   it("touches only secrets of ours", async () => {
     const { runner, secrets } = secretsOn(

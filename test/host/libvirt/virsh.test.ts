@@ -31,6 +31,16 @@ describe("Virsh", () => {
     },
   );
 
+  it.each([
+    ["a b;c", "'a b;c'"],
+    ["it's", String.raw`'it'\''s'`],
+    [String.raw`\"$x`, String.raw`'\"$x'`],
+  ])("quotes the text %j as virsh takes it", async (text, quoted) => {
+    const runner = new RecordingRunner({});
+    await new Virsh(URI, runner).run(["metadata", { text }]);
+    expect(runner.scripts).toEqual([`metadata ${quoted}`]);
+  });
+
   it("tells a failure from stderr, because the exit code is that of the last command only", async () => {
     const stderr = "error: Failed to define\nerror: internal error: no\nsome warning\n";
     const runner = new RecordingRunner({ exitCode: 0, stderr });

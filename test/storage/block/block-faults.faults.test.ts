@@ -361,9 +361,9 @@ describe("refuses, names and leaves alone what is on it:", () => {
     ["swap", "VOLUME_NOT_EMPTY", /swap/, () => run("mkswap", [device.path])],
     ["another LUKS1 header", "LUKS_UUID_MISMATCH", /another key/, () => luksFormat("--type", "luks1")],
     [
-      "a LUKS2 header",
-      "VOLUME_NOT_EMPTY",
-      /LUKS version 2/,
+      "another LUKS2 header",
+      "LUKS_UUID_MISMATCH",
+      /another key/,
       () => luksFormat("--type", "luks2", "--pbkdf", "pbkdf2", "--luks2-keyslots-size", "512k"),
     ],
   ])("%s", async (_what, code, why, put) => {

@@ -11,4 +11,7 @@ beforeAll(() => {
 });
 afterAll(() => group[Symbol.dispose]());
 
-storageBackendContract("lvm-thin", () => new LvmWorkshop(group, "lvm-thin"), { allocates: "allocates" });
+storageBackendContract("lvm-thin", () => new LvmWorkshop(group, "lvm-thin"), {
+  allocates: "allocates",
+  formats: ["luks", "luksv2", "plain"],
+});

@@ -9,4 +9,7 @@ beforeAll(() => {
 });
 afterAll(() => group[Symbol.dispose]());
 
-storageBackendContract("lvm", () => new LvmWorkshop(group, "lvm"), { allocates: "allocates" });
+storageBackendContract("lvm", () => new LvmWorkshop(group, "lvm"), {
+  allocates: "allocates",
+  formats: ["luks", "luksv2", "plain"],
+});

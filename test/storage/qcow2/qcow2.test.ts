@@ -11,7 +11,7 @@ import { createLuksByQemu } from "../../encryption/qemu-luks.js";
 import { plainNode, qemuIo } from "../qemu.js";
 import { codeOf, filesIn, type FileVolume, MIB, sha256, SPEC, Workshop } from "../workshop.js";
 
-storageBackendContract("qcow2", () => new Workshop("qcow2"), { allocates: "allocates" });
+storageBackendContract("qcow2", () => new Workshop("qcow2"), { allocates: "allocates", formats: ["luks"] });
 imageFileContract("qcow2");
 
 describe("qcow2 image files", () => {
@@ -152,7 +152,7 @@ describe("qcow2 image files", () => {
       "qemu-img create -q -f qcow2 -o cluster_size=65536,compat=1.1,refcount_bits=16,lazy_refcounts=off -- " +
         "/proc/self/fd/3 8388608",
       "cryptsetup luksFormat -q --type luks1 --uuid UUID --cipher aes-xts-plain64 --key-size 512 --hash sha256 " +
-        "--pbkdf-force-iterations 1000 --key-file /proc/self/fd/4 -- /proc/self/fd/3",
+        "--offset 4096 --pbkdf-force-iterations 1000 --key-file /proc/self/fd/4 -- /proc/self/fd/3",
       'qemu-img check -q --object secret,id=key,file=/proc/self/fd/3 -- json:{"driver":"qcow2","encrypt":' +
         '{"format":"luks","key-secret":"key"},"file":{"driver":"file","filename":"/proc/self/fd/4"},"backing":null}',
       "cp --attributes-only --preserve=mode,ownership,xattr -- /proc/self/fd/3 /proc/self/fd/4",

@@ -9,4 +9,4 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.stop());
 
-storageBackendContract("rbd", () => RbdWorkshop.make(cluster), { allocates: "allocates" });
+storageBackendContract("rbd", () => RbdWorkshop.make(cluster), { allocates: "allocates", formats: ["luks"] });

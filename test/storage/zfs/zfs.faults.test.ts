@@ -8,4 +8,7 @@ beforeAll(() => {
 });
 afterAll(() => zfs[Symbol.dispose]());
 
-storageBackendContract("zfs (no ZFS: a fake tool)", () => new ZvolWorkshop(zfs), { allocates: "allocates" });
+storageBackendContract("zfs (no ZFS: a fake tool)", () => new ZvolWorkshop(zfs), {
+  allocates: "allocates",
+  formats: ["luks", "luksv2"],
+});

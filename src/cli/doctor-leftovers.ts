@@ -1,0 +1,54 @@
+import type { Container } from "../di.js";
+import type { DoctorOutput } from "../generated/doctor.js";
+import { leftoversOf } from "../reap/leftovers.js";
+import { HOST, MAPPINGS } from "../tokens.js";
+
+type Check = DoctorOutput["checks"][number];
+
+/** What Luksmith gave to guests; nothing is said of mappings on a host that has none. */
+export async function checkLeftovers(container: Container): Promise<Check[]> {
+  const host = container.resolve(HOST);
+  // before the guests: one that is given something counts as running by then
+  const given = { secrets: await host.providedSecrets(), claims: container.resolve(MAPPINGS).claims() };
+  const leftovers = leftoversOf(given, await host.listGuests());
+  const secrets = leftovers.flatMap((left) => left.secrets.map(({ uuid }) => uuid));
+  const mappings = leftovers.flatMap((left) => left.claims.map(({ name }) => name));
+  return [
+    checkOrphans("host secrets", given.secrets.length, secrets),
+    ...(given.claims.length === 0 ? [] : [checkOrphans("mappings", given.claims.length, mappings)]),
+  ];
+}
+
+function checkOrphans(name: string, count: number, orphans: readonly string[]): Check {
+  if (orphans.length === 0) return { name, result: "ok", detail: `${count} in use, none orphaned` };
+  return {
+    name,
+    result: "warning",
+    detail: `${orphans.length} belong to no running guest: ${orphans.join(", ")}`,
+    hint: "luksmith reap",
+  };
+}
+
+/** Whether the host cleans up by itself; cron may do it where it has no systemd, which nobody can tell. */
+export function checkReaper(container: Container): Check[] {
+  const host = container.resolve(HOST);
+  const registration = host.reaperRegistration?.();
+  if (registration === undefined) return [];
+  const name = "reaper";
+  const { kind, path } = registration;
+  const hint = `luksmith install --host ${host.type}`;
+  switch (kind) {
+    case "registered":
+      return [{ name, result: "ok", detail: `runs by ${path}` }];
+    case "outdated":
+      return [{ name, result: "warning", detail: `${path} is of another version, or not enabled`, hint }];
+    case "absent":
+      return [{ name, result: "warning", detail: `${path} does not exist`, hint }];
+    case "foreign":
+      return [
+        { name, result: "warning", detail: `${path} is not ours`, hint: `move it away, then: ${hint}` },
+      ];
+    case "none":
+      return [];
+  }
+}

@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { errnoOf } from "../../error/luksmith-error.js";
+import type { KeyUuid } from "../../keystore/key-uuid.js";
+import { deviceNumber, type VolumeFile } from "../../storage/volume-file.js";
+
+/** A device of device-mapper, as sysfs shows it: nothing here starts a process, or waits for a device. */
+export interface KernelMapping {
+  /** `MAJOR:MINOR` */
+  readonly number: string;
+  /** What made it, in cryptsetup's words: `CRYPT-LUKS1-UUID-NAME`. */
+  readonly uuid: string;
+}
+
+/** cryptsetup cuts what is longer (DM_UUID_LEN less its end), and that is the end of a long name. */
+const LONGEST_UUID = 128;
+
+/** Whatever /dev/mapper shows: nodes there can be late, or left. */
+export function findMapping(name: string): KernelMapping | undefined {
+  for (const device of namesIn("/sys/block")) {
+    if (!device.startsWith("dm-") || textIn(`/sys/block/${device}/dm/name`) !== name) continue;
+    const [number, uuid] = [textIn(`/sys/block/${device}/dev`), textIn(`/sys/block/${device}/dm/uuid`)];
+    if (number !== undefined && uuid !== undefined) return { number, uuid };
+  }
+  return undefined;
+}
+
+/** Whether cryptsetup made it of a volume with this key's header; plain dm-crypt has no header to tell that. */
+export function isOpenedWith({ uuid }: Pick<KernelMapping, "uuid">, name: string, key: KeyUuid): boolean {
+  const id = key.replaceAll("-", "");
+  return ["LUKS1-" + id, "LUKS2-" + id, "PLAIN"].some(
+    (kind) => uuid === `CRYPT-${kind}-${name}`.slice(0, LONGEST_UUID),
+  );
+}
+
+/** Whether the mapping is made of this file or device, and of nothing else. */
+export function liesOn({ number }: KernelMapping, { stats }: Pick<VolumeFile, "stats">): boolean {
+  const slaves = `/sys/dev/block/${number}/slaves`;
+  const names = namesIn(slaves);
+  const isVolume = (device: string) =>
+    stats.isBlockDevice() ? textIn(`${device}/dev`) === deviceNumber(stats) : isBackedBy(device, stats);
+  return names.length > 0 && names.every((name) => isVolume(`${slaves}/${name}`));
+}
+
+/** A loop device on this file, by its name. */
+export function loopOn({ stats }: Pick<VolumeFile, "stats">): string | undefined {
+  return namesIn("/sys/block").find(
+    (name) => name.startsWith("loop") && isBackedBy(`/sys/block/${name}`, stats),
+  );
+}
+
+/** Devices of the kernel that are made of this one, by their names. */
+export function usersOf(number: string): string[] {
+  const holders = `/sys/dev/block/${number}/holders`;
+  return namesIn(holders).map((holder) => textIn(`${holders}/${holder}/dm/name`) ?? holder);
+}
+
+function isBackedBy(device: string, { dev, ino }: VolumeFile["stats"]): boolean {
+  const path = textIn(`${device}/loop/backing_file`);
+  const backing = path === undefined ? undefined : ifThere(() => statSync(path, { bigint: true }));
+  return backing?.dev === dev && backing.ino === ino;
+}
+
+function textIn(path: string): string | undefined {
+  return ifThere(() => readFileSync(path, "utf8").replace(/\n$/, ""));
+}
+
+function namesIn(directory: string): string[] {
+  return ifThere(() => readdirSync(directory)) ?? [];
+}
+
+/** Devices come and go. */
+function ifThere<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (thrown) {
+    if (errnoOf(thrown) === undefined) throw thrown;
+    return undefined;
+  }
+}

@@ -1,0 +1,93 @@
+import { shellWord } from "../../error/shell-word.js";
+
+/** What the units start; all paths absolute. */
+export interface ReapTarget {
+  readonly version: string;
+  readonly node: string;
+  /** The script behind the command `luksmith`. */
+  readonly cli: string;
+}
+
+/** Minutes between two runs. */
+const EVERY = 5;
+
+const MARKER = /^# Luksmith \S+: cleans up after guests that crashed\./m;
+
+export interface ReapUnits {
+  readonly service: string;
+  readonly timer: string;
+}
+
+/**
+ * systemd's units that run `luksmith reap`. What the service is denied is what closing a mapping does not need: it
+ * keeps the host's devices, /run and semaphores, which device-mapper and udev share, and may read /home and /root,
+ * where Node.js may be. `ProtectClock` is left out, since it takes /dev/mapper/control away, and V8 writes code.
+ */
+export function renderReapUnits({ version, node, cli }: ReapTarget): ReapUnits {
+  const head = `# Luksmith ${version}: cleans up after guests that crashed. Written by "luksmith install", taken away by "luksmith uninstall".`;
+  return {
+    service: `${head}
+[Unit]
+Description=Luksmith: close mappings and withdraw secrets of guests that crashed
+After=libvirtd.service virtqemud.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin ${word(node)} ${word(cli)} reap
+# something is in use, or libvirt does not answer: the next run tries again
+SuccessExitStatus=4
+TimeoutStartSec=5min
+Nice=10
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectHome=read-only
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6
+SystemCallArchitectures=native
+UMask=0077
+`,
+    timer: `${head}
+[Unit]
+Description=Luksmith: clean up after guests that crashed, every ${EVERY} minutes
+
+[Timer]
+OnCalendar=*:0/${EVERY}
+AccuracySec=30s
+Persistent=yes
+
+[Install]
+WantedBy=timers.target
+`,
+  };
+}
+
+/** The same for cron(8), a line of a file in /etc/cron.d. */
+export function cronLine({ node, cli }: ReapTarget): string {
+  // cron takes a percent sign for the end of the command
+  const command = [node, cli].map((path) => shellWord(path).replaceAll("%", "\\%")).join(" ");
+  return `*/${EVERY} * * * * root ${command} reap >/dev/null`;
+}
+
+/** Whether `text` is a unit of ours, of any version. */
+export function isReapUnit(text: string): boolean {
+  return MARKER.test(text);
+}
+
+/** A word of a command line in systemd.service(5). */
+function word(text: string): string {
+  const escaped = text
+    .replaceAll("\\", "\\\\")
+    .replaceAll('"', '\\"')
+    .replaceAll("\n", "\\n")
+    .replaceAll("%", "%%")
+    .replaceAll("$", "$$$$");
+  return `"${escaped}"`;
+}

@@ -1,0 +1,163 @@
+import type { MappingClaim, Mappings } from "../encryption/encryption-provider.js";
+import { LuksmithError } from "../error/luksmith-error.js";
+import type { HostAdapter, ProvidedSecret } from "../host/host-adapter.js";
+import type { GuestLocks, Watch } from "../plan/guest-locks.js";
+import {
+  type ClaimPlaces,
+  type DamagedClaim,
+  damagedClaims,
+  forgetClaim,
+  removeUnfinishedClaims,
+} from "./damaged-claims.js";
+import { type Given, type GuestLeftovers, leftoversOf } from "./leftovers.js";
+
+/** One thing that a guest had left, and what became of it. */
+export interface Reaped {
+  readonly kind: "mapping" | "host-secret" | "claim";
+  /** Of the mapping, or of the mapping that the claim was about; a host secret's UUID. */
+  readonly name: string;
+  readonly guest?: GuestLeftovers["guest"];
+  readonly disk?: string;
+  /** `found` in a dry run; `left` where it could not be cleaned now, or must not be. */
+  readonly outcome: "cleaned" | "left" | "found";
+  /** Why it was left. */
+  readonly why?: string;
+}
+
+export interface ReaperResources {
+  readonly host: HostAdapter;
+  readonly mappings: Mappings;
+  readonly locks: GuestLocks;
+  readonly places: ClaimPlaces;
+}
+
+/**
+ * Cleans up after guests that do not run: closes mappings that are claimed for them and withdraws their host secrets.
+ * A guest that is being started is safe by order, not by time: the host counts it as running from before its hook is
+ * called, and the hook announces the start before it gives the guest anything (docs/decisions/015).
+ */
+export class Reaper {
+  constructor(private readonly resources: ReaperResources) {}
+
+  /** @throws HOST_UNAVAILABLE, HOST_SECRET_FAILED, TOOL_FAILED if it cannot be told what is left: nothing was done */
+  async reap(manner: "apply" | "dry-run"): Promise<Reaped[]> {
+    const given = await this.#given();
+    const suspects = await this.#leftovers(given);
+    const reaped = manner === "dry-run" ? suspects.flatMap(found) : await this.#clean(given, suspects);
+    return [...reaped, ...this.#reapDamaged(manner)];
+  }
+
+  async #given(): Promise<Given> {
+    const { host, mappings } = this.resources;
+    return { secrets: await host.providedSecrets(), claims: mappings.claims() };
+  }
+
+  /** Nobody needs to know which guests run if none of them has anything. */
+  async #leftovers(given: Given): Promise<GuestLeftovers[]> {
+    if (given.secrets.length === 0 && given.claims.length === 0) return [];
+    return leftoversOf(given, await this.resources.host.listGuests());
+  }
+
+  async #clean(given: Given, suspects: readonly GuestLeftovers[]): Promise<Reaped[]> {
+    const watches = new Map<string, Watch>();
+    for (const { guest } of suspects) watches.set(guest.id, await this.resources.locks.watch(guest));
+    // asked once more: only a start that begins after this answer is certain to be noticed
+    const leftovers = suspects.length === 0 ? [] : await this.#leftovers(given);
+    const reaped: Reaped[] = [];
+    for (const leftover of leftovers) {
+      const since = watches.get(leftover.guest.id);
+      // one that has stopped meanwhile is cleaned by its own hook, or next time
+      if (since !== undefined) reaped.push(...(await this.#cleanGuest(leftover, since)));
+    }
+    return reaped;
+  }
+
+  async #cleanGuest(leftovers: GuestLeftovers, since: Watch): Promise<Reaped[]> {
+    const { host, mappings, locks } = this.resources;
+    const { guest, secrets, claims } = leftovers;
+    const { id, name = id } = guest;
+    const reaped: Reaped[] = [];
+    if (secrets.length > 0) {
+      const uuids = secrets.map(({ uuid }) => uuid);
+      const end = await orWhy(() =>
+        locks.reap(guest, since, async () => {
+          await host.withdrawSecrets({ id, name }, uuids);
+          return CLEANED;
+        }),
+      );
+      if (end !== undefined)
+        reaped.push(...secrets.map((secret) => ({ ...ofSecret(guest, secret), ...end })));
+    }
+    for (const claim of claims) {
+      const end = await orWhy(() =>
+        locks.reap(guest, since, async () =>
+          (await mappings.close(claim.name, guest)).kind === "closed"
+            ? CLEANED
+            : left("somebody has it open"),
+        ),
+      );
+      if (end !== undefined) reaped.push({ ...ofMapping(guest, claim), ...end });
+    }
+    return reaped;
+  }
+
+  #reapDamaged(manner: "apply" | "dry-run"): Reaped[] {
+    const { mappings, places } = this.resources;
+    if (manner === "apply") removeUnfinishedClaims(places);
+    return damagedClaims(places, () => mappings.claims().map(({ name }) => name)).map((claim) => ({
+      kind: "claim",
+      name: claim.name,
+      ...this.#forget(claim, manner),
+    }));
+  }
+
+  #forget(claim: DamagedClaim, manner: "apply" | "dry-run"): End {
+    switch (claim.mapping) {
+      case "open":
+        return left(
+          "it cannot be read, so nobody knows whose mapping this is; if none of your guests needs it, cryptsetup close it",
+        );
+      case "absent":
+        if (manner === "dry-run") return { outcome: "found" };
+        forgetClaim(this.resources.places, claim);
+        return CLEANED;
+    }
+  }
+}
+
+type End = Pick<Reaped, "outcome" | "why">;
+
+const CLEANED: End = { outcome: "cleaned" };
+
+function left(why: string): End {
+  return { outcome: "left", why };
+}
+
+/** A failure about one thing keeps no other from being cleaned. */
+async function orWhy(work: () => Promise<End | undefined>): Promise<End | undefined> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (!(thrown instanceof LuksmithError)) throw thrown;
+    const { message, why } = thrown;
+    return left(why === undefined ? message : `${message} (${why})`);
+  }
+}
+
+function found({ guest, secrets, claims }: GuestLeftovers): Reaped[] {
+  const all = [
+    ...secrets.map((secret) => ofSecret(guest, secret)),
+    ...claims.map((claim) => ofMapping(guest, claim)),
+  ];
+  return all.map((one) => ({ ...one, outcome: "found" }));
+}
+
+type Subject = Omit<Reaped, "outcome" | "why">;
+
+function ofSecret(guest: GuestLeftovers["guest"], { uuid, disk }: ProvidedSecret): Subject {
+  return { kind: "host-secret", name: uuid, guest, disk };
+}
+
+function ofMapping(guest: GuestLeftovers["guest"], { name, disk }: MappingClaim): Subject {
+  return { kind: "mapping", name, guest, disk };
+}

@@ -1,0 +1,27 @@
+import type { Reaped } from "./reaper.js";
+
+/** What became of a leftover, in one line for a person. */
+export function renderReaped(reaped: Reaped): string {
+  const { kind, name, outcome, why = "nobody knows why" } = reaped;
+  const thing = `${NAMES[kind]} ${name}${ownerOf(reaped)}`;
+  switch (outcome) {
+    case "cleaned":
+      return `${CLEANED[kind]} ${thing}`;
+    case "left":
+      return `left ${thing}: ${why}`;
+    case "found":
+      return `would clean up ${thing}`;
+  }
+}
+
+const NAMES = {
+  mapping: "mapping",
+  "host-secret": "host secret",
+  claim: "unreadable claim of mapping",
+} as const;
+const CLEANED = { mapping: "closed", "host-secret": "withdrew", claim: "removed" } as const;
+
+function ownerOf({ guest, disk }: Reaped): string {
+  if (guest === undefined) return "";
+  return ` of disk ${disk ?? ""} of guest ${guest.name ?? guest.id}`;
+}

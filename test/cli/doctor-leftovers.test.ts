@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { checkLeftovers, checkReaper } from "../../src/cli/doctor-leftovers.js";
+import { Container } from "../../src/di.js";
+import type { ReaperRegistration } from "../../src/host/host-adapter.js";
+import { HOST, MAPPINGS } from "../../src/tokens.js";
+import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
+import { ReapWorld } from "../reap/reap-world.js";
+
+const containerOf = ({ host, mappings }: ReapWorld) =>
+  new Container().value(HOST, host).value(MAPPINGS, mappings);
+
+describe("doctor", () => {
+  it("warns of what is left of guests that do not run, and names what cleans it", async () => {
+    const world = new ReapWorld();
+    const [stopped, running] = [world.guest("crashed", false), world.guest("web1", true)];
+    const [secret, mapping] = [await world.secret(stopped), await world.mapping(stopped)];
+    await world.secret(running);
+    expect(await checkLeftovers(containerOf(world))).toEqual([
+      {
+        ...{ name: "host secrets", result: "warning", hint: "luksmith reap" },
+        detail: `1 belong to no running guest: ${secret}`,
+      },
+      {
+        ...{ name: "mappings", result: "warning", hint: "luksmith reap" },
+        detail: `1 belong to no running guest: ${mapping}`,
+      },
+    ]);
+  });
+
+  it("is content with what is in use, and says nothing of mappings where there are none", async () => {
+    const world = new ReapWorld();
+    const running = world.guest("web1", true);
+    await world.secret(running);
+    const content = { result: "ok", detail: "1 in use, none orphaned" };
+    expect(await checkLeftovers(containerOf(world))).toEqual([{ name: "host secrets", ...content }]);
+    await world.mapping(running);
+    expect(await checkLeftovers(containerOf(world))).toMatchObject([{}, { name: "mappings", ...content }]);
+  });
+
+  it.each<[ReaperRegistration["kind"], string[]]>([
+    ["registered", ["ok"]],
+    ["outdated", ["warning"]],
+    ["absent", ["warning"]],
+    ["foreign", ["warning"]],
+    ["none", []],
+  ])("takes a reaper that is %s for %j", (kind, results) => {
+    const path = "/etc/systemd/system/luksmith-reap.timer";
+    const host = Object.assign(new FakeHostAdapter(), {
+      reaperRegistration: () => (kind === "none" ? { kind, path, cron: "" } : { kind, path }),
+    });
+    const checks = checkReaper(new Container().value(HOST, host));
+    expect(checks.map(({ result }) => result)).toEqual(results);
+  });
+});

@@ -1,0 +1,166 @@
+import { describe, expect, test } from "vitest";
+import type { ConvertFacts } from "../../src/convert/gather-convert.js";
+import { planConvert } from "../../src/convert/plan-convert.js";
+import { stagesOf, tasksOf } from "../../src/convert/convert-tasks.js";
+import { NativeLuks } from "../../src/encryption/native-luks.js";
+import type { ErrorCode } from "../../src/error/catalogue.js";
+import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type { KeyRecord } from "../../src/generated/key-record.js";
+import type { Probe, StorageBackend, VolumeAllocator } from "../../src/storage/storage-backend.js";
+import type { PathVolume } from "../../src/storage/volume.js";
+import { FakeDmCrypt } from "../fake/fake-dm-crypt.js";
+import { disk, guestWith, header, NOW, record, request, uuid } from "../plan/builders.js";
+
+const OLD: PathVolume = { kind: "block", path: "/dev/vg/vm1", format: "raw" };
+const NEW: PathVolume = { kind: "block", path: "/dev/vg/vm1-luks", format: "raw" };
+
+/** Only what a pure planner asks of it. */
+const BACKEND = { type: "lvm", allocate: () => Promise.reject(new Error()) } as unknown as StorageBackend &
+  VolumeAllocator;
+
+const plainRecord: KeyRecord = {
+  ...record(1, "vda", "active"),
+  volume: OLD.path,
+  encryption: { format: "plain", cipher: "aes-xts-plain64", keySize: 512, hash: "ripemd160" },
+};
+
+function facts(more: Partial<ConvertFacts> = {}): ConvertFacts {
+  const plain = disk("vda", 1, { volume: OLD, encryption_format: "plain", mapping: "vm1-dmcrypt" });
+  return {
+    guest: { ...guestWith(plain), running: false, saved: false },
+    disk: plain,
+    key: { kind: "found", keystore: "local", record: plainRecord },
+    snapshots: 0,
+    request: request("vda"),
+    provider: new NativeLuks(),
+    target: { volume: NEW, isNamed: false },
+    backend: BACKEND,
+    probe: { kind: "absent" },
+    known: undefined,
+    ...more,
+  };
+}
+
+const known = (state: KeyRecord["state"], more: Partial<KeyRecord> = {}): ConvertFacts["known"] => ({
+  keystore: "remote",
+  record: { ...record(2, "vda", state), volume: NEW.path, ...more },
+});
+
+const plan = (more: Partial<ConvertFacts> = {}) =>
+  planConvert(facts(more), { now: NOW, newUuid: () => uuid(9) });
+
+function refusal(more: Partial<ConvertFacts>): ErrorCode {
+  try {
+    plan(more);
+  } catch (thrown) {
+    if (thrown instanceof LuksmithError) return thrown.code;
+    throw thrown;
+  }
+  throw new Error("it was not refused");
+}
+
+describe("a conversion", () => {
+  test("begins with a key, and gives the disk the new volume at the end", () => {
+    const { steps, allocate, copy, annotation } = plan();
+
+    expect({ allocate, copy, annotation }).toEqual({
+      allocate: true,
+      copy: "again",
+      annotation: { format: "luks", secretUuid: uuid(9), volume: NEW },
+    });
+    expect(steps.store).toMatchObject({
+      record: { state: "pending", volume: NEW.path },
+      keystore: request("vda").keystore,
+    });
+    expect(
+      stagesOf(plan())
+        .flat()
+        .map(({ kind }) => kind),
+    ).toEqual(["store-key", "format", "annotate", "activate-key"]);
+    expect(tasksOf(plan()).join("\n")).toMatch(/\/dev\/vg\/vm1-luks.*copy \/dev\/vg\/vm1 into it/s);
+  });
+
+  test("points the disk at a mapping where dm-crypt decrypts", () => {
+    const { annotation, steps } = plan({ provider: new FakeDmCrypt() });
+
+    expect(annotation).toMatchObject({ mapping: `luksmith-vm1-luks-${uuid(9)}`, volume: NEW });
+    expect(steps.format).toMatchObject({ provider: "dm-crypt" });
+  });
+
+  test.each<[string, Probe]>([
+    ["not there yet", { kind: "absent" }],
+    ["empty", { kind: "allocated" }],
+    ["formatted", { kind: "luks", header: header(2) }],
+    ["torn", { kind: "bad-luks", reason: "cut off", claimedUuid: uuid(2) }],
+  ])("that was cut short goes on with its key, and copies all: the volume is %s", (_, probe) => {
+    const { steps, copy, record: used, allocate } = plan({ probe, known: known("pending") });
+
+    expect([steps.store, used.uuid, copy, allocate]).toEqual([
+      undefined,
+      uuid(2),
+      "again",
+      probe.kind === "absent",
+    ]);
+    expect(steps.activate).toMatchObject({ keystore: "remote" });
+  });
+
+  test("that had come to its end writes nothing to a volume that may be in use", () => {
+    const { steps, copy } = plan({ probe: { kind: "luks", header: header(2) }, known: known("active") });
+
+    expect({ ...steps, copy }).toEqual({
+      store: undefined,
+      format: undefined,
+      activate: undefined,
+      copy: "not",
+    });
+  });
+});
+
+describe("it is refused", () => {
+  const { guest, disk: plain } = facts();
+  const there = { kind: "luks", header: header(2) } as const;
+
+  test.each<[string, ErrorCode, Partial<ConvertFacts>]>([
+    ["while the guest runs", "GUEST_RUNNING", { guest: { ...guest, running: true } }],
+    ["for a guest that was saved", "GUEST_RUNNING", { guest: { ...guest, saved: true } }],
+    ["for a disk that is not encrypted", "DISK_NOT_ENCRYPTED", { disk: disk("vda") }],
+    ["for one that is LUKS", "VOLUME_UNSUPPORTED", { disk: disk("vda", 1) }],
+    [
+      "for one without a mapping",
+      "VOLUME_UNSUPPORTED",
+      { disk: disk("vda", 1, { encryption_format: "plain" }) },
+    ],
+    ["without the key", "KEY_NOT_FOUND", { key: { kind: "unknown" } }],
+    ["for a volume with snapshots", "VOLUME_UNSUPPORTED", { snapshots: 2 }],
+    ["into itself", "USAGE", { target: { volume: OLD, isNamed: true } }],
+    ["into a volume that nobody named", "VOLUME_EXISTS", { probe: { kind: "allocated" } }],
+    ["into data", "VOLUME_NOT_EMPTY", { probe: { kind: "data", signature: undefined } }],
+    ["into another one's LUKS volume", "VOLUME_NOT_EMPTY", { probe: there }],
+    [
+      "into a damaged LUKS volume",
+      "VOLUME_NOT_EMPTY",
+      { probe: { kind: "bad-luks", reason: "", claimedUuid: undefined } },
+    ],
+    ["into what cannot be read", "VOLUME_UNREADABLE", { probe: { kind: "unreadable", reason: "" } }],
+    [
+      "into another guest's LUKS volume",
+      "VOLUME_NOT_EMPTY",
+      { probe: there, known: known("pending", { guest: { id: "other", name: "other" } }) },
+    ],
+    ["into another disk's", "VOLUME_NOT_EMPTY", { probe: there, known: known("pending", { disk: "vdb" }) }],
+    [
+      "into another volume's",
+      "VOLUME_NOT_EMPTY",
+      { probe: there, known: known("pending", { volume: "/dev/vg/x" }) },
+    ],
+    ["where nothing can be made", "VOLUME_UNSUPPORTED", { backend: { type: "block" } as StorageBackend }],
+  ])("%s: %s", (_, code, more) => {
+    expect(refusal({ disk: plain, ...more })).toBe(code);
+  });
+
+  test("with the keystore's error while that does not answer", () => {
+    const error = new LuksmithError("KEYSTORE_UNAVAILABLE", { what: "no answer" });
+
+    expect(refusal({ key: { kind: "unavailable", error } })).toBe("KEYSTORE_UNAVAILABLE");
+  });
+});

@@ -40,10 +40,11 @@ export async function mappedEnd(
   };
   await mappings.open(request, passphrase);
   try {
-    const filename = `/dev/mapper/${name}`;
-    const file = await VolumeFile.open(filename, "read", "block device");
+    const file = await VolumeFile.open(`/dev/mapper/${name}`, "read", "block device");
     return {
-      node: { driver: "host_device", filename },
+      // whoever tries to close the mapping meanwhile may take its node away
+      node: (filename) => ({ driver: "host_device", filename }),
+      fd: file.fd,
       secrets: [],
       size: BigInt(file.size),
       settle: () => settle(file, runner),
@@ -75,7 +76,7 @@ export async function nativeEnd(
   const type = volume.kind === "file" ? "regular file" : "block device";
   const file = await VolumeFile.open(volume.path, "read", type);
   return {
-    node: backend.qemuNode(volume, id),
+    node: () => backend.qemuNode(volume, id),
     secrets: [{ id, passphrase }],
     size,
     settle: () => settle(file, runner),

@@ -6,7 +6,9 @@ import { imageOptions } from "./image-options.js";
 
 /** A disk's bytes as its guest sees them, the way QEMU reaches them: decrypted by it where the node says so. */
 export interface CopyEnd {
-  readonly node: QemuNode;
+  readonly node: (path: string) => QemuNode;
+  /** An open file or device that qemu-img inherits, and finds at `path`: no other can be opened in its place. */
+  readonly fd?: number;
   /** What the node names as secrets; stay the caller's. */
   readonly secrets: readonly NodeSecret[];
 }
@@ -65,13 +67,15 @@ export class VolumeCopier {
     const secrets = [...source.secrets, ...target.secrets];
     const files = filesOf(secrets);
     try {
-      const ends = [source, target].map(({ node }) =>
-        imageOptions({ driver: "raw", size: Number(size), file: node }),
-      );
+      const inherited = [source.fd ?? lock, target.fd ?? lock];
+      const ends = [source, target].map(({ node }, index) => {
+        const file = node(`/proc/self/fd/${3 + secrets.length + index}`);
+        return imageOptions({ driver: "raw", size: Number(size), file });
+      });
       const { exitCode } = await this.runner.run({
         tool: "qemu-img",
         args: [verb, "-p", ...options, ...secretObjects(secrets), "--image-opts", "--", ...ends],
-        fds: [...files.map(({ fd }) => fd), lock],
+        fds: [...files.map(({ fd }) => fd), ...inherited, lock],
         answers: verb === "compare" ? [DIFFERENT] : [],
         timeout: NO_LIMIT,
         ...(progress && { onOutput: percentReader(progress) }),

@@ -1,4 +1,5 @@
 import { LuksmithError } from "../error/luksmith-error.js";
+import type { LuksHeader } from "../encryption/luks-header.js";
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
@@ -109,13 +110,34 @@ export function refusePlainOverlay(guest: Guest, { disk, overlaid }: PlainDisk):
  * @throws whatever is wrong with the volume of an active key
  */
 export function requireContentOf(guest: Guest, fact: AnnotatedDisk, { encryption }: KeyRecord): void {
+  const { probe } = fact;
   if (encryption.format !== "plain") {
     requireHeaderOf(guest, fact);
+    if (probe?.kind === "luks") requireSpecOf(guest, fact, probe.header, encryption);
     return;
   }
-  const { probe } = fact;
   const isPossible = probe?.kind === "data" || probe?.kind === "allocated" || probe?.kind === "empty";
   if (!isPossible) throw volumeProblem(guest, fact, probe);
+}
+
+/**
+ * Whoever can write to the volume can replace what its header says of the payload, and the passphrase still opens it:
+ * the guest would write under another cipher than its key was made for. @throws LUKS_HEADER_INVALID
+ */
+function requireSpecOf(
+  guest: Guest,
+  { disk }: AnnotatedDisk,
+  header: LuksHeader,
+  { format, cipher, keySize }: KeyRecord["encryption"],
+): void {
+  const found = `LUKS version ${header.version}, ${header.cipher}, ${header.keySize} bits`;
+  const recorded = `LUKS version ${format === "luksv2" ? 2 : 1}, ${cipher}, ${keySize} bits`;
+  if (found === recorded) return;
+  throw new LuksmithError("LUKS_HEADER_INVALID", {
+    what: `cannot start guest ${guest.name}: disk ${disk.dev} has a LUKS header that is not as Luksmith made it`,
+    why: `${volumeName(disk.volume)} says ${found}, and its key's record ${recorded}`,
+    hint: "find out who changed it, and restore the header from a backup; nothing was changed",
+  });
 }
 
 /** The guest's configuration says another format than the key's record does. */

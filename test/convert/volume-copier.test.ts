@@ -49,11 +49,17 @@ function world(data = contents()): CopyRequest {
   makeLuks(at("target"), data.length);
   const luks = { driver: "luks", "key-secret": "target", file: fileNode(at("target")) };
   return {
-    source: { node: fileNode(at("source,with comma")), secrets: [] },
-    target: { node: luks, secrets: [{ id: "target", passphrase }] },
+    source: { node: () => fileNode(at("source,with comma")), secrets: [] },
+    target: { node: () => luks, secrets: [{ id: "target", passphrase }] },
     size: BigInt(data.length),
     lock,
   };
+}
+
+function openedAndRemoved(path: string): { readonly fd: number } {
+  const fd = openSync(path, "r");
+  rmSync(path);
+  return { fd };
 }
 
 function makeLuks(path: string, size: number): void {
@@ -89,6 +95,17 @@ describe("a copy into an encrypted volume", () => {
 
     expect(decrypted().equals(readFileSync(at("source,with comma")))).toBe(true);
     expect(await copier.compare(request)).toBe("same");
+  });
+
+  test("is made of an open file, wherever its path leads by now", async () => {
+    const request = world();
+    const { fd } = openedAndRemoved(at("source,with comma"));
+    try {
+      await copier.copy({ ...request, source: { node: fileNode, fd, secrets: [] } });
+      expect(decrypted().equals(readFileSync(`/proc/self/fd/${fd}`))).toBe(true);
+    } finally {
+      closeSync(fd);
+    }
   });
 
   test("leaves what the target has behind the end alone", async () => {
@@ -145,7 +162,7 @@ describe("a copy into an encrypted volume", () => {
     const request = world();
     const broken = { driver: "blkdebug", "inject-error.0.event": "read_aio", "inject-error.0.errno": 5 };
     const node = { ...broken, image: fileNode(at("source,with comma")) };
-    const failure = copier.copy({ ...request, source: { node, secrets: [] } });
+    const failure = copier.copy({ ...request, source: { node: () => node, secrets: [] } });
 
     await expect(failure).rejects.toMatchObject({ code: "TOOL_FAILED" });
     await expect(failure).rejects.toHaveProperty("why", expect.stringContaining("Input/output error"));

@@ -196,7 +196,7 @@ describe("a conversion that fails", () => {
   test("where the old volume cannot be read leaves the guest on it, and goes on afterwards", async () => {
     const plain = await plainGuest();
     const table = new DmTable(plain.volume.path);
-    const failing = table.become(lastMegabyteFails);
+    const failing = table.become(middleFails);
     const { stderr, exitCode } = await host().luksmith("convert", "web1", "vda");
     await failing[Symbol.asyncDispose]();
     expect(exitCode, stderr).toBe(CATALOGUE.CONVERT_FAILED.exit);
@@ -221,7 +221,8 @@ describe("a conversion that fails", () => {
     process.kill(copier, "SIGCONT");
 
     expect(refused.code).toBe("MAPPING_BUSY");
-    expect((await converting).exitCode).toBe(0);
+    const { exitCode, stderr } = await converting;
+    expect(exitCode, stderr).toBe(0);
     await expectConverted(group.path("vm1-luks"), plain);
   });
 
@@ -259,11 +260,16 @@ describe("a conversion that fails", () => {
   });
 });
 
-/** A line of a table: `START LENGTH linear DEVICE OFFSET`, in sectors. */
-function lastMegabyteFails(line: string): string {
-  const [start, length, ...target] = line.split(" ");
-  const sound = Number(length) - 2048;
-  return `${start} ${sound} ${target.join(" ")}\n${Number(start) + sound} 2048 error`;
+/** A line of a table: `START LENGTH linear DEVICE OFFSET`, in sectors. Tools look for signatures at both ends. */
+function middleFails(line: string): string {
+  const [start, length, kind, device, offset] = line.split(" ");
+  const half = Number(length) / 2;
+  const rest = half + 2048;
+  return [
+    `${start} ${half} ${kind} ${device} ${offset}`,
+    `${Number(start) + half} 2048 error`,
+    `${Number(start) + rest} ${Number(length) - rest} ${kind} ${device} ${Number(offset) + rest}`,
+  ].join("\n");
 }
 
 async function startAndStop(guest: TestGuest): Promise<void> {

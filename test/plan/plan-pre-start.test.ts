@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type { LuksHeader } from "../../src/encryption/luks-header.js";
 import type { KeyRecord } from "../../src/generated/key-record.js";
 import type { AnnotatedDisk, DiskFacts } from "../../src/plan/facts.js";
 import { planPreStart } from "../../src/plan/plan-pre-start.js";
@@ -84,6 +85,15 @@ describe("a disk that names a mapping", () => {
   it("is refused if its volume has lost the key's header", () => {
     expect(refusal(mapped("vda", 1, "active", { kind: "empty" })).code).toBe("VOLUME_NOT_FORMATTED");
   });
+
+  it.each([{ cipher: "aes-ecb" }, { keySize: 256 }, { version: 2 as const }])(
+    "is refused if its header says %o and its key another, as if QEMU opened it",
+    (forged) => {
+      const probe = { kind: "luks", header: { ...header(1), ...forged } as LuksHeader } as const;
+      for (const fact of [mapped("vda", 1, "active", probe), known("vda", 1, "active", probe)])
+        expect(refusal(fact).code).toBe("LUKS_HEADER_INVALID");
+    },
+  );
 
   it("is refused if its annotation names another format than its key", () => {
     const fact = mapped("vda", 1, "active", { kind: "data", signature: undefined }, "plain");

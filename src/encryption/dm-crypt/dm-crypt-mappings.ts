@@ -20,6 +20,7 @@ import {
   volumeInUse,
 } from "./mapping-error.js";
 import { isMappingName } from "./mapping-name.js";
+import { writerOf } from "./volume-writer.js";
 
 /** Milliseconds that a mapping's users have to let it go: udev looks at every device that was closed. */
 const PATIENCE = 3000;
@@ -58,6 +59,8 @@ export class DmCryptMappings implements Mappings {
       await this.#alone(file, async () => {
         const loop = await loopLeftOn(file);
         if (loop !== undefined) throw volumeInUse(request, `loop device ${loop} is made of it`);
+        const writer = writerOf(file);
+        if (writer !== undefined) throw volumeInUse(request, writer);
         if (request.spec.format === "plain") await refuseHeader(file);
         await this.#openClaimed({ ...request, file, passphrase, lock });
       });

@@ -52,7 +52,7 @@ export function volumeInUse({ volume }: Pick<MappingRequest, "volume">, why: str
 
 /** Why cryptsetup opened nothing. */
 export async function openingFailed(opening: FailedOpening, result: CommandResult): Promise<LuksmithError> {
-  const { name, volume, file } = opening;
+  const { name, volume, spec, file } = opening;
   const what = `cannot open volume ${volume.path} with dm-crypt`;
   const why = complaintOf(result).replaceAll("/proc/self/fd/3", volume.path);
   if (!hasDeviceMapper()) {
@@ -70,12 +70,13 @@ export async function openingFailed(opening: FailedOpening, result: CommandResul
       return new LuksmithError("VOLUME_UNREADABLE", { what, why });
     default:
       // one exit code for all that is wrong
-      if (await hasHeader(file)) return new LuksmithError("TOOL_FAILED", { what, why });
+      if (spec.format === "plain" || (await hasHeader(file)))
+        return new LuksmithError("TOOL_FAILED", { what, why });
       return new LuksmithError("VOLUME_NOT_FORMATTED", { what, why: "it has no LUKS header" });
   }
 }
 
-interface FailedOpening extends Pick<MappingRequest, "name" | "volume"> {
+interface FailedOpening extends Pick<MappingRequest, "name" | "volume" | "spec"> {
   readonly file: VolumeFile;
 }
 

@@ -54,7 +54,7 @@ export async function luksUuidOf(path: string, format: ImageFormat): Promise<str
 /** Reads the guest's first sector through QEMU, which knows nothing of Luksmith. */
 export async function opensWith(path: string, format: ImageFormat, passphrase: Secret): Promise<boolean> {
   using key = secretFile(passphrase);
-  const file = { driver: "file", filename: path };
+  const file = { driver: path.startsWith("/dev/") ? "host_device" : "file", filename: path };
   const node =
     format === "raw"
       ? { driver: "luks", "key-secret": "s", file }

@@ -48,14 +48,17 @@ describe.each([
 });
 
 describe("opening", () => {
-  it.each(["luks", "luksv2", "plain"] as const)("knows its mapping of %s by the longest name", async (format) => {
-    const name = `luksmith-${"n".repeat(118)}`;
-    const request = lab.make("block", format, { name });
-    await lab.open(request);
-    await lab.open(request);
-    expect(await lab.mappings.close(name)).toEqual({ kind: "closed" });
-    expect(mappingNames()).toEqual([]);
-  });
+  it.each(["luks", "luksv2", "plain"] as const)(
+    "knows its mapping of %s by the longest name",
+    async (format) => {
+      const name = `luksmith-${"n".repeat(118)}`;
+      const request = lab.make("block", format, { name });
+      await lab.open(request);
+      await lab.open(request);
+      expect(await lab.mappings.close(name)).toEqual({ kind: "closed" });
+      expect(mappingNames()).toEqual([]);
+    },
+  );
 
   it("makes one through which nobody can write, where that is asked for", async () => {
     const request = lab.make("file", "luks");

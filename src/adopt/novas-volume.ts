@@ -3,6 +3,7 @@ import { legacyMappingName } from "../encryption/dm-crypt/mapping-name.js";
 import type { EncryptionSpec } from "../encryption/luks-spec.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { ConfiguredGuest, MappingAnnotation } from "../host/host-adapter.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Secret } from "../secret/secret.js";
 import type { LegacySettings } from "../settings/settings.js";
 import type { StorageRegistry } from "../storage/index.js";
@@ -11,21 +12,38 @@ import { VolumeFile } from "../storage/volume-file.js";
 import { fittingKey } from "./fitting-key.js";
 import { START } from "./known-content.js";
 
-/** @throws VOLUME_UNSUPPORTED if the guest's disk is not the mapping that Nova makes of the volume */
+/** What an adopted disk is annotated with, but for its key. */
+interface Adoption {
+  readonly annotation: Omit<MappingAnnotation, "secretUuid">;
+  /** The key that an earlier adoption has annotated it with. */
+  readonly replaced: KeyUuid | undefined;
+}
+
+/**
+ * An earlier adoption may have taken a wrong key: one that is proven to be right can take its place.
+ * @throws VOLUME_UNSUPPORTED if the guest's disk is not the mapping that Nova makes of the volume
+ */
 export function requireNovasMapping(
   guest: ConfiguredGuest,
   disk: DiskMapping,
   volume: PathVolume,
-): Omit<MappingAnnotation, "secretUuid"> {
+  proof: Proof,
+): Adoption {
   const mapping = legacyMappingName(volume);
-  const isNovas = disk.volume.kind === "block" && disk.volume.path === `/dev/mapper/${mapping}`;
-  if (isNovas && !disk.encrypted) return { format: "plain", mapping, volume };
+  const annotation = { format: "plain", mapping, volume } as const;
+  const names = (path: string) => disk.volume.kind === "block" && disk.volume.path === path;
+  if (!disk.encrypted && names(`/dev/mapper/${mapping}`)) return { annotation, replaced: undefined };
+  const replaced = disk.encryption_secret_uuid;
+  const isAdopted = disk.encryption_format === "plain" && disk.mapping === mapping && names(volume.path);
+  if (isAdopted && replaced !== undefined && proof === "wanted") return { annotation, replaced };
   throw new LuksmithError("VOLUME_UNSUPPORTED", {
     what: `cannot adopt disk ${disk.dev} of guest ${guest.name}`,
     why: disk.encrypted
-      ? "it is annotated as encrypted already"
+      ? `it is annotated as encrypted already, under key ${replaced ?? "that is not named"}`
       : `Nova opens ${volume.path} as /dev/mapper/${mapping}, and this is not what the disk names`,
-    hint: "check the disk's source and the volume: virsh domblklist, lvs",
+    hint: isAdopted
+      ? "if that is the wrong key: a key that is verified can replace it, so leave --unverified out"
+      : "check the disk's source and the volume: virsh domblklist, lvs",
   });
 }
 
@@ -42,6 +60,9 @@ export async function requireLogicalVolume(volume: PathVolume, storage: StorageR
   throw new LuksmithError("VOLUME_UNSUPPORTED", { what, why: "it has a LUKS header, and is not plain" });
 }
 
+/** Whether something known must be found in what the key decrypts. */
+export type Proof = "wanted" | "waived";
+
 /** How the volume is encrypted, and what shows that the key is the right one; undefined where nothing does. */
 interface Finding {
   readonly spec: EncryptionSpec;
@@ -53,7 +74,7 @@ export async function findSpec(
   { path }: PathVolume,
   passphrase: Secret,
   legacy: LegacySettings,
-  proof: "wanted" | "waived",
+  proof: Proof,
 ): Promise<Finding> {
   await using file = await VolumeFile.open(path, "read", "block device");
   const fitting = fittingKey(await file.read(0, START), legacy, passphrase);

@@ -6,13 +6,13 @@ import type { DiskMapping } from "../disk-info/disk-info.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { printable } from "../error/printable.js";
 import type { KeyRecord } from "../generated/key-record.js";
-import type { ConfiguredGuest } from "../host/host-adapter.js";
+import type { ConfiguredGuest, MappingAnnotation } from "../host/host-adapter.js";
 import { keyUuidOf, newKeyRecord } from "../keystore/key-record.js";
-import { newKeyUuid } from "../keystore/key-uuid.js";
+import { type KeyUuid, newKeyUuid } from "../keystore/key-uuid.js";
 import type { Keystore } from "../keystore/keystore.js";
 import { guestWord } from "../plan/commands.js";
 import type { Resources } from "../plan/perform.js";
-import { planOf, type Plan, type Step } from "../plan/step.js";
+import { type AnnotatedKey, planOf, type Plan, type Step } from "../plan/step.js";
 import type { Secret } from "../secret/secret.js";
 import { DEFAULT_PROFILE, type EffectiveSettings, profileNamed } from "../settings/settings.js";
 import type { PathVolume } from "../storage/volume.js";
@@ -83,9 +83,9 @@ async function adoptDisk(
     return planOf();
   }
   requireShutOff(guest);
-  const annotation = requireNovasMapping(guest, disk, volume);
-  await requireLogicalVolume(volume, resources.storage);
   const proof = options.unverified ? "waived" : "wanted";
+  const { annotation, replaced } = requireNovasMapping(guest, disk, volume, proof);
+  await requireLogicalVolume(volume, resources.storage);
   const { spec, content } = await findSpec(volume, passphrase, settings.legacy, proof);
   if (content !== undefined)
     print(
@@ -99,22 +99,40 @@ async function adoptDisk(
   const newRecord = { uuid: newKeyUuid(), guest, disk: dev, volume: volume.path, request, now };
   const record: KeyRecord = known ?? { ...newKeyRecord(newRecord), state: "active" };
   const uuid = keyUuidOf(record);
-  const { mapping, format } = annotation;
+  const block = annotatedWith(annotation, dev, uuid);
   const steps: Step[][] = [
     known === undefined ? [{ kind: "store-key", keystore: keystoreName, record }] : [],
-    [{ kind: "annotate", blocks: [{ disk: dev, uuid, mapping: { name: mapping, format, volume } }] }],
+    [
+      {
+        ...{ kind: "annotate", blocks: [block] },
+        ...(replaced && { replaced: [annotatedWith(annotation, dev, replaced)] }),
+      },
+    ],
   ];
   if (options.dryRun) {
     if (known === undefined) print(`would store Nova's key as ${uuid} in keystore ${keystoreName}`);
-    print(`would write into the guest's configuration that disk ${dev} is ${volume.path} under key ${uuid}`);
+    print(`would write into the guest's configuration that disk ${dev} is ${volume.path} under key ${uuid}${inPlaceOf(replaced)}`);
     return planOf(...steps);
   }
   // killed between the two, a further call finds the key and goes on
   if (known === undefined) await keystore.store({ record, passphrase });
-  await resources.host.annotate(guest, new Map([[dev, { ...annotation, secretUuid: uuid }]]));
-  print(`${guest.name}: ${dev} is ${volume.path} under key ${uuid}`);
+  const under = (key: KeyUuid) => new Map([[dev, { ...annotation, secretUuid: key }]]);
+  await resources.host.annotate(guest, under(uuid), replaced && under(replaced));
+  print(`${guest.name}: ${dev} is ${volume.path} under key ${uuid}${inPlaceOf(replaced)}`);
   print(ending(guest, dev, settings));
   return planOf(...steps);
+}
+
+function annotatedWith(
+  { mapping: name, format, volume }: Omit<MappingAnnotation, "secretUuid">,
+  disk: string,
+  uuid: KeyUuid,
+): AnnotatedKey {
+  return { disk, uuid, mapping: { name, format, volume } };
+}
+
+function inPlaceOf(replaced: KeyUuid | undefined): string {
+  return replaced === undefined ? "" : `, in place of key ${replaced}, which stays in its keystore`;
 }
 
 /** A volume that is active is at this path; links to it are another's way to name it. @throws USAGE */

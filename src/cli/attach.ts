@@ -95,7 +95,11 @@ export async function attachDisk(container: Container, task: AttachTask): Promis
       for (const copy of copiesIn([facts.fact])) warnOfCopy(guest, copy, logger);
     warnOfPlain(guest, plan, logger);
     const performer = new StepPerformer(guest, resources, session);
-    await execute(plan, performer, logger, (step) => print(`done: ${renderStep(step)}`));
+    await execute(plan, performer, logger, (step) => print(`done: ${renderStep(step)}`)).catch(
+      (thrown: unknown) => {
+        throw facts.kind === "configured" ? orRestart(thrown) : thrown;
+      },
+    );
   }
   if (!task.options.dryRun || plan.stages.length === 0)
     print(`${guest.name}: ${task.dev} ${outcome(facts, plan)}`);
@@ -141,6 +145,17 @@ async function planned(
   await refuseUnableMapping(guest, disk, ability);
   await refuseUnableFormats(guest, plan, ability);
   return { facts, plan };
+}
+
+/** A disk that was new is taken out of the configuration again, and a restart would not bring it. */
+function orRestart(thrown: unknown): unknown {
+  if (!(thrown instanceof LuksmithError) || thrown.code !== "DISK_ATTACH_FAILED") return thrown;
+  const { code, message, why, hint } = thrown;
+  return new LuksmithError(code, {
+    ...{ what: message, ...(why !== undefined && { why }) },
+    hint: `${hint ?? "run the command again"}, or restart the guest: its configuration has the disk`,
+    cause: thrown,
+  });
 }
 
 /** What is asked and planned as for a start speaks of one. */

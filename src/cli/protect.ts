@@ -6,6 +6,7 @@ import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import { newKeyUuid } from "../keystore/key-uuid.js";
 import { guestWord } from "../plan/commands.js";
 import { execute } from "../plan/execute.js";
+import { withFittingLegacy } from "../plan/fitting-legacy.js";
 import { gatherProtectFacts } from "../plan/gather-protect.js";
 import { KeySession } from "../plan/key-session.js";
 import { StepPerformer } from "../plan/perform.js";
@@ -15,8 +16,7 @@ import type { Plan } from "../plan/step.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { holdsGuestData } from "../request/guest-data.js";
 import { resolveRequests } from "../request/resolve.js";
-import type { EffectiveSettings } from "../settings/settings.js";
-import { CLOCK, LOGGER, SETTINGS } from "../tokens.js";
+import { CLOCK, LOGGER, SETTINGS, STORAGE } from "../tokens.js";
 import { changeGuest, resourcesOf } from "./change.js";
 import { requireDisk } from "./guest-disk.js";
 import { open } from "./open.js";
@@ -68,7 +68,7 @@ async function protect(name: string, options: Options): Promise<void> {
 async function protectGuest(container: Container, nameOrId: string, options: Options): Promise<Plan> {
   const resources = resourcesOf(container);
   const guest = await resources.host.readGuest(nameOrId);
-  const requests = requestsFor(guest, options, container.resolve(SETTINGS));
+  const requests = await requestsFor(guest, options, container);
   using session = new KeySession();
   const settings = container.resolve(SETTINGS);
   const choice = options.engine ?? settings.encryption.engine;
@@ -124,14 +124,19 @@ function requireShutOff(guest: ConfiguredGuest): void {
  * The command speaks as one more voice, so that it cannot overrule a rule or an image silently. Where the legacy settings
  * alone speak, which give way to every other voice, it is silent unless it names a profile.
  */
-function requestsFor(
+async function requestsFor(
   guest: Guest,
   { disk: chosen = [], profile }: Options,
-  settings: EffectiveSettings,
-): EncryptionRequest[] {
+  container: Container,
+): Promise<EncryptionRequest[]> {
+  const settings = container.resolve(SETTINGS);
+  const storage = container.resolve(STORAGE);
   const disks =
     chosen.length > 0 ? [...new Set(chosen)].map((dev) => requireDisk(guest, dev).dev) : everyDisk(guest);
-  const without = profile === undefined ? resolveRequests(guest, settings) : new Map<string, never>();
+  const without =
+    profile === undefined
+      ? await withFittingLegacy(guest, resolveRequests(guest, settings), storage)
+      : new Map<string, never>();
   const ask = {
     source: "luksmith protect",
     enabled: true,

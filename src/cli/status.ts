@@ -7,11 +7,12 @@ import validate from "../generated/validate-status.cjs";
 import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import { formatBytes } from "../plan/bytes.js";
 import type { DiskFacts } from "../plan/facts.js";
+import { withFittingLegacy } from "../plan/fitting-legacy.js";
 import { gatherFacts } from "../plan/gather.js";
 import { KeySession } from "../plan/key-session.js";
+import { canBePlain } from "../plan/refusals.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
-import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import { HOST, KEYRING, SETTINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
@@ -75,7 +76,7 @@ async function startProblem(container: Container, guest: ConfiguredGuest): Promi
 async function diskStatuses(container: Container, guest: Guest): Promise<DiskStatus[]> {
   using session = new KeySession();
   const storage = container.resolve(STORAGE);
-  const requests = requestsOf(guest, container);
+  const requests = await withFittingLegacy(guest, requestsOf(guest, container), storage);
   const facts = await gatherFacts(guest, requests, { keyring: container.resolve(KEYRING), storage }, session);
   return await Promise.all(
     facts.map(async (fact): Promise<DiskStatus> => {
@@ -125,14 +126,9 @@ function protectionOf(fact: DiskFacts): DiskStatus["protection"] {
     case "found":
       if (fact.key.record.state === "pending") return "pending";
       if (fact.key.record.encryption.format === "plain")
-        return holdsSomething(fact.probe) ? "encrypted" : "unknown";
+        return canBePlain(fact.probe) ? "encrypted" : "unknown";
       return fact.probe?.kind === "luks" && fact.probe.header.uuid === fact.uuid ? "encrypted" : "unknown";
   }
-}
-
-/** All that a volume without a header can tell. */
-function holdsSomething(probe: Probe | undefined): boolean {
-  return probe?.kind === "data" || probe?.kind === "allocated" || probe?.kind === "empty";
 }
 
 function show(guests: readonly GuestStatus[]): void {

@@ -4,8 +4,8 @@ import { backingSecretUuids, readEncryption } from "../guest-config/encryption-e
 import { guestConfigInvalid } from "../guest-config/guest-config-invalid.js";
 import { printable } from "../error/printable.js";
 import type { XmlElement } from "../guest-config/xml-element.js";
-import { type MappedDisk, mappedDisk } from "../guest-config/mapped-disk.js";
-import { readMappings } from "../guest-config/mapping-metadata.js";
+import { backingMappingKeys, type MappedDisk, mappedDisk } from "../guest-config/mapped-disk.js";
+import { type MappingMetadata, readMappings } from "../guest-config/mapping-metadata.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { DiskInfo, DiskMapping, DiskType } from "./disk-info.js";
 import { BootOrder } from "./domain-boot.js";
@@ -17,7 +17,7 @@ export function diskInfoFromDomain(domain: XmlElement): DiskInfo {
   const bootOrder = new BootOrder(domain);
   const metadata = readMappings(domain);
   const disks = [...diskElements(domain)].map(([dev, disk]) => {
-    return mappingOf(dev, disk, bootOrder, mappedDisk(dev, disk, metadata));
+    return mappingOf(dev, disk, bootOrder, metadata);
   });
   const busOfFirst = (...types: DiskType[]) => disks.find(({ type }) => types.includes(type))?.bus;
   const defaults = defaultBuses(domain);
@@ -32,13 +32,18 @@ function mappingOf(
   dev: string,
   disk: XmlElement,
   bootOrder: BootOrder,
-  mapped: MappedDisk | undefined,
+  metadata: MappingMetadata,
 ): DiskMapping {
+  const mapped = mappedDisk(dev, disk, metadata);
   const type = typeOf(dev, disk);
   const { volume, ...encryption } = mapped === undefined ? sourceOf(dev, disk) : underMapping(disk, mapped);
   const format = contentFormatOf(volume);
   const inside = mapped === undefined ? undefined : readEncryption(dev, disk)?.secretUuid;
-  const backing = [...backingSecretUuids(disk), ...(inside === undefined ? [] : [inside])];
+  const backing = [
+    ...backingSecretUuids(disk),
+    ...backingMappingKeys(disk, metadata),
+    ...(inside === undefined ? [] : [inside]),
+  ];
   const boot = bootOrder.indexOf(dev, type, disk);
   return {
     bus: busOfDisk(dev, type, disk),

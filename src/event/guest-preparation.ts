@@ -9,6 +9,7 @@ import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
 import { execute } from "../plan/execute.js";
 import type { DiskFacts } from "../plan/facts.js";
+import { withFittingLegacy } from "../plan/fitting-legacy.js";
 import { refuseForbiddenFormats } from "../plan/format-permission.js";
 import { gatherFacts } from "../plan/gather.js";
 import { gatherKeys } from "../plan/gather-keys.js";
@@ -114,14 +115,15 @@ export class GuestPreparation {
   }
 
   async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Planned> {
-    const requests = resolveRequests(guest, this.settings);
+    const requested = resolveRequests(guest, this.settings);
+    const requests = await withFittingLegacy(guest, requested, this.#resources.storage);
     const ability = this.#abilityFor(guest);
     await refuseUnableRequests(guest, requests, ability);
     refuseUnannotated(guest, requests);
     await refuseUnableMappings(guest, ability);
-    refuseMappedElsewhere(guest, this.#resources.mappings.claims());
+    await refuseMappedElsewhere(guest, this.#resources.mappings.claims());
     const facts = await gatherFacts(guest, requests, this.#resources, session);
-    const plan = closingLeftovers(planner(guest, facts), this.#resources.mappings.claims(guest.id));
+    const plan = closingLeftovers(guest, planner(guest, facts), this.#resources.mappings.claims(guest.id));
     await refuseForbiddenFormats(guest, plan, this.#resources.storage);
     await refuseUnableFormats(guest, plan, ability);
     return { plan, copies: copiesIn(facts) };

@@ -1,6 +1,7 @@
 import { inject, injectable } from "../di.js";
 import type { LifecycleEvent } from "../host/host-adapter.js";
 import { planProvide } from "../plan/plan-provide.js";
+import { refuseMappedFiles } from "../plan/refuse-mapped-files.js";
 import type { Plan } from "../plan/step.js";
 import { CLOCK, PREPARATION } from "../tokens.js";
 import type { Clock } from "./clock.js";
@@ -25,6 +26,10 @@ export class PreMigrateHandler implements EventHandler<"pre-migrate"> {
 
   #planner(): Planner {
     const now = this.clock.now();
-    return (guest, facts) => planProvide(guest, facts, now);
+    return (guest, facts) => {
+      const plan = planProvide(guest, facts, now);
+      refuseMappedFiles(guest, plan);
+      return plan;
+    };
   }
 }

@@ -28,3 +28,15 @@ function mappingNamed(disk: XmlElement): string | undefined {
   const path = disk.attribute("type") === "block" ? source?.attribute("dev") : source?.attribute("file");
   return /^\/dev\/mapper\/([A-Za-z0-9+_.-]+)$/.exec(path ?? "")?.[1];
 }
+
+/** The keys of mappings of ours in the layers under a disk's own file: an external snapshot lies over one. */
+export function backingMappingKeys(disk: XmlElement, metadata: MappingMetadata): KeyUuid[] {
+  const keys: KeyUuid[] = [];
+  for (let layer = disk.element("backingStore"); layer !== undefined; layer = layer.element("backingStore")) {
+    const name = mappingNamed(layer);
+    const entry = [...metadata.entries.values()].find((known) => known.name === name);
+    const uuid = name === undefined ? undefined : (entry?.secretUuid ?? keyOfMapping(name));
+    if (uuid !== undefined) keys.push(uuid);
+  }
+  return keys;
+}

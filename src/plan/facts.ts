@@ -53,7 +53,7 @@ export interface AnnotatedDisk {
   readonly key: KeyFact;
   /** Undefined for a foreign block: what is not ours is not even read. */
   readonly probe: Probe | undefined;
-  /** Why the engine of the encryption block must not open the volume. */
+  /** Why the volume must not be opened as the annotation or the key's record says. */
   readonly refusedEngine?: LuksmithError;
   /** Of the encrypted layers that the configuration names: other disks may lie over the same ones. */
   readonly bases: readonly BaseKey[];

@@ -7,6 +7,7 @@ import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
 import type { DiskFacts } from "./facts.js";
+import { withFittingLegacy } from "./fitting-legacy.js";
 import { gatherFacts } from "./gather.js";
 import { gatherProtectFacts, type ProtectFacts, type ProtectSources } from "./gather-protect.js";
 import { diskOf } from "./guest-disk.js";
@@ -68,7 +69,7 @@ export async function gatherConfiguredDisk(
   session: KeySession,
 ): Promise<ConfiguredDisk> {
   const alone = withDisks(guest.persistent, [disk]);
-  const requests = resolveRequests(alone, settings);
+  const requests = await withFittingLegacy(alone, resolveRequests(alone, settings), sources.storage);
   // one without any is looked at below, for what it was before
   if (disk.encryption_secret_uuid !== undefined) refuseUnannotated(alone, requests);
   const [fact] = await gatherFacts(alone, requests, sources, session);

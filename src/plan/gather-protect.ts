@@ -10,6 +10,7 @@ import { keyUuidOf } from "../keystore/key-record.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { choosesEngine, type Engine, type Probe, type StorageBackend } from "../storage/storage-backend.js";
 import { type Volume, volumeName } from "../storage/volume.js";
+import { adoptCommand } from "./commands.js";
 import type { FactSources } from "./gather.js";
 import { refuseUnmetFormat } from "./host-ability.js";
 import type { KeySession } from "./key-session.js";
@@ -108,14 +109,19 @@ async function providerFor(
 /** Its key would be made and its guest annotated, and no start could ever format it. */
 function notCarried(
   guest: Guest,
-  { dev, volume }: DiskMapping,
+  disk: DiskMapping,
   format: EncryptionFormat,
   { type, formats }: StorageBackend,
 ): LuksmithError {
+  const { dev, volume, encryption_secret_uuid: uuid } = disk;
+  const adopt = uuid === undefined && format === "plain" ? adoptCommand(guest, disk) : undefined;
   return new LuksmithError("VOLUME_UNSUPPORTED", {
     what: `cannot protect disk ${dev} of guest ${guest.name}: ${volumeName(volume)} cannot be encrypted as ${format}`,
     why: `storage backend ${type} carries ${formats.join(", ")} only`,
-    hint: "ask for another format, or use other storage",
+    hint:
+      adopt === undefined
+        ? "ask for another format, or use other storage"
+        : `if Nova encrypted the volume under it: ${adopt}`,
   });
 }
 

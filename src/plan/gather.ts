@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { asLuksmithError, type LuksmithError } from "../error/luksmith-error.js";
+import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
@@ -7,7 +7,7 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { StorageRegistry } from "../storage/index.js";
 import { choosesEngine, type StorageBackend } from "../storage/storage-backend.js";
-import type { Volume } from "../storage/volume.js";
+import { type Volume, volumeName } from "../storage/volume.js";
 import type { AnnotatedDisk, BaseKey, DiskFacts, HiddenLuks, KeyFact } from "./facts.js";
 import type { KeySession } from "./key-session.js";
 
@@ -90,7 +90,8 @@ async function annotatedDisk(
   const depth = fact.kind === "found" && fact.record.state === "active" ? "header" : "allocation-map";
   const backend = ours ? await sources.storage.backendFor(disk.volume) : undefined;
   const probe = await backend?.probe(disk.volume, depth);
-  const refusedEngine = backend && (await engineRefusal(disk, backend));
+  const refusedEngine =
+    backend && (plainRefusal(fact, disk, backend) ?? (await engineRefusal(disk, backend)));
   const bases = await Promise.all(
     (disk.backingSecretUuids ?? []).map((base) => baseKey(base, sources, session)),
   );
@@ -98,6 +99,20 @@ async function annotatedDisk(
     ...{ kind: "annotated", disk, uuid, request, key: fact, probe, bases },
     ...(refusedEngine && { refusedEngine }),
   };
+}
+
+/** The key's record says plain, and what the disk names by now is no volume that could be it. */
+function plainRefusal(
+  fact: KeyFact,
+  { volume }: DiskMapping,
+  backend: StorageBackend,
+): LuksmithError | undefined {
+  const isPlain = fact.kind === "found" && fact.record.encryption.format === "plain";
+  if (!isPlain || backend.formats.includes("plain")) return undefined;
+  return new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `cannot open ${volumeName(volume)} as plain dm-crypt`,
+    why: `storage backend ${backend.type} carries ${backend.formats.join(", ")} only`,
+  });
 }
 
 async function engineRefusal(

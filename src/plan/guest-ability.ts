@@ -14,6 +14,7 @@ import { requiredTraits } from "../request/traits.js";
 import type { StorageRegistry } from "../storage/index.js";
 import type { StorageBackend } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
+import { withFittingLegacy } from "./fitting-legacy.js";
 import {
   type NewDiskAbility,
   providerForNew,
@@ -65,7 +66,7 @@ export async function abilityFor(guest: Guest, sources: AbilitySources): Promise
   const requires = requiredTraits(guest.asks);
   let requests: ReadonlyMap<string, EncryptionRequest>;
   try {
-    requests = resolveRequests(guest, sources.settings);
+    requests = await withFittingLegacy(guest, resolveRequests(guest, sources.settings), sources.storage);
   } catch (thrown) {
     return { requires, disks: [], problems: [asLuksmithError(thrown)] };
   }

@@ -4,7 +4,7 @@ import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { volumeName } from "../storage/volume.js";
 import { protectCommand } from "./commands.js";
-import type { DiskKey } from "./step.js";
+import type { AnnotatedKey, DiskKey } from "./step.js";
 
 /** Whether the record says that this volume of this guest is the key's. A disk's device name may change. */
 export function isRecorded(guest: Guest, disk: DiskMapping, record: KeyRecord): boolean {
@@ -28,6 +28,24 @@ export function keyInUse(task: string, guest: Guest, disk: DiskMapping, record: 
       ? `if this volume is the new one: ${protect} --now`
       : `if the disk is new, take its encryption block out with virsh edit and run: ${protect}`,
   });
+}
+
+/**
+ * Two plain volumes of one name, in two volume groups, would get mappings of one name.
+ * @param task as above @throws GUEST_CONFIG_INVALID
+ */
+export function refuseSharedMapping(task: string, keys: readonly AnnotatedKey[]): void {
+  for (const [index, { disk, mapping }] of keys.entries()) {
+    const twin = keys
+      .slice(0, index)
+      .find((other) => mapping !== undefined && other.mapping?.name === mapping.name);
+    if (twin === undefined) continue;
+    throw new LuksmithError("GUEST_CONFIG_INVALID", {
+      what: `${task}: disks ${twin.disk} and ${disk} name the same mapping ${mapping?.name ?? ""}`,
+      why: "a mapping lies over one volume",
+      hint: "rename one of the logical volumes, or convert one of the disks to LUKS",
+    });
+  }
 }
 
 /** @param task as above @throws GUEST_CONFIG_INVALID if two disks of a guest have one key */

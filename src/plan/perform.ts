@@ -67,7 +67,7 @@ export class StepPerformer implements Performer {
       case "open-mapping":
         return this.#openMapping(step);
       case "close-mapping":
-        await this.#closeMapping(step.disk, step.mapping);
+        await this.#closeMapping(step.disk, step.mapping, step.ifBusy);
         return undefined;
       case "add-disk":
         return this.#addDisk(step);
@@ -158,8 +158,9 @@ export class StepPerformer implements Performer {
     return () => this.#closeMapping(disk, mapping);
   }
 
-  async #closeMapping(disk: string, mapping: string): Promise<void> {
+  async #closeMapping(disk: string, mapping: string, ifBusy: "refuse" | "leave" = "leave"): Promise<void> {
     const { kind } = await this.#resources.mappings.close(mapping, this.#guest);
+    if (kind === "busy" && ifBusy === "refuse") throw leftOpen(this.#guest, disk, mapping);
     if (kind === "busy") this.#resources.logger.warn(...stillOpen(this.#guest, disk, mapping));
   }
 
@@ -198,6 +199,14 @@ function annotationOf({ uuid: secretUuid, engine, mapping }: AnnotatedKey): Disk
   if (mapping === undefined) return { format: "luks", secretUuid, ...(engine && { engine }) };
   const { name, format, volume } = mapping;
   return { format, secretUuid, mapping: name, volume };
+}
+
+function leftOpen({ name }: Guest, disk: string, mapping: string): LuksmithError {
+  return new LuksmithError("MAPPING_BUSY", {
+    what: `cannot start guest ${name}: disk ${disk} is still open from an earlier start`,
+    why: `somebody has /dev/mapper/${mapping} open; if it is a QEMU that was lost, two would write to the volume`,
+    hint: `see what it is: lsof /dev/mapper/${mapping}`,
+  });
 }
 
 function stillOpen({ name: guest }: Guest, disk: string, mapping: string): Parameters<Logger["warn"]> {

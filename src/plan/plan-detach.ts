@@ -40,7 +40,7 @@ export function planDetach(guest: Guest, facts: DetachFacts, scope: DetachScope)
   if (live === undefined && configured === undefined && secrets.length + mappings.length === 0)
     throw notFound(guest, facts);
   const removes = scope === "everywhere" && configured !== undefined && !configuredIsOther;
-  if (removes && configured.encryption_format === "plain") throw onlyConfigured(guest, disk);
+  if (removes && configured.encryption_format === "plain") throw onlyConfigured(guest, facts);
   const withdrawing: Step[] = secrets.length === 0 ? [] : [{ kind: "withdraw-secrets", secrets }];
   const closing = mappings.map((mapping): Step => ({ kind: "close-mapping", disk, mapping }));
   return planOf(
@@ -100,10 +100,15 @@ function notFound(guest: Guest, { disk, running }: DetachFacts): LuksmithError {
 }
 
 /** Nothing on a plain volume tells its key, so that it could be found again. */
-function onlyConfigured(guest: Guest, disk: string): LuksmithError {
+function onlyConfigured(guest: Guest, { disk, running }: DetachFacts): LuksmithError {
+  const convert = `luksmith convert ${guestWord(guest)} ${disk}`;
+  const edit = `virsh edit ${guestWord(guest)}`;
   return new LuksmithError("VOLUME_UNSUPPORTED", {
     what: `cannot take disk ${disk} out of the configuration of guest ${guest.name}`,
     why: "it is plain dm-crypt, and nothing but the configuration tells how its volume is opened",
-    hint: `keep it there with --live, or convert it first: luksmith convert ${guestWord(guest)} ${disk}`,
+    hint:
+      running === undefined
+        ? `convert it first: ${convert}; or take its <disk> and its <luksmith:mapping dev='${disk}' …/> out with ${edit}, and keep both: put back, they attach it again`
+        : `keep it there with --live, or shut the guest down and convert it: ${convert}`,
   });
 }

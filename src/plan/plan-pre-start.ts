@@ -6,7 +6,7 @@ import type { Probe } from "../storage/storage-backend.js";
 import { isMappable, volumeName } from "../storage/volume.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
-import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
+import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
 import {
   formatDiffers,
   refuseLostBlock,
@@ -14,7 +14,7 @@ import {
   requireContentOf,
   volumeProblem,
 } from "./refusals.js";
-import { type DiskKey, type OpeningKey, planOf, type Plan, type Step } from "./step.js";
+import { type AnnotatedKey, type DiskKey, type OpeningKey, planOf, type Plan, type Step } from "./step.js";
 
 /**
  * What must be done so that the guest can start: keys for disks that an orchestrator defined (adoption), LUKS
@@ -36,6 +36,10 @@ export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Dat
       }
     }
   }
+  refuseSharedMapping(
+    `cannot start guest ${guest.name}`,
+    ours.map(({ fact }) => mappedKey(fact)),
+  );
   const native = ours.filter(({ opening }) => opening === undefined);
   const secrets = native.flatMap(({ fact }) => [diskKey(fact), ...baseKeys(guest, fact)]);
   const providing: Step[] = secrets.length === 0 ? [] : [{ kind: "provide-secrets", secrets }];
@@ -53,6 +57,12 @@ function isKeyFound(fact: DiskFacts): fact is AnnotatedDisk {
 
 function diskKey({ disk, uuid }: AnnotatedDisk): DiskKey {
   return { disk: disk.dev, uuid };
+}
+
+function mappedKey({ disk, uuid }: AnnotatedDisk): AnnotatedKey {
+  const { dev, mapping: name, volume, encryption_format: format } = disk;
+  if (name === undefined || format === undefined || !isMappable(volume)) return { disk: dev, uuid };
+  return { disk: dev, uuid, mapping: { name, format, volume } };
 }
 
 /**

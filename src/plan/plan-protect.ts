@@ -8,7 +8,8 @@ import { legacyMappingName, mappingName } from "../encryption/dm-crypt/mapping-n
 import type { Probe } from "../storage/storage-backend.js";
 import { isMappable, volumeName } from "../storage/volume.js";
 import type { ProtectFacts } from "./gather-protect.js";
-import { belongsTo, isRecorded, keyInUse, refuseSharedKey } from "./key-ownership.js";
+import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
+import { canBePlain } from "./refusals.js";
 import { type AnnotatedKey, type DiskKey, planOf, type Plan, type Step } from "./step.js";
 import { creationHint } from "./volume-hints.js";
 
@@ -36,7 +37,9 @@ interface ProtectedDisk {
  */
 export function planProtect(guest: Guest, facts: readonly ProtectFacts[], options: ProtectOptions): Plan {
   const disks = facts.map((fact) => protectDisk(guest, fact, options));
-  refuseSharedKey(`cannot protect guest ${guest.name}`, [...disks, ...otherKeys(guest, facts)]);
+  const task = `cannot protect guest ${guest.name}`;
+  refuseSharedKey(task, [...disks, ...otherKeys(guest, facts)]);
+  refuseSharedMapping(task, [...disks.map(({ annotation }) => annotation), ...otherKeys(guest, facts)]);
   const changed = disks.filter(({ annotation, annotated }) => !isSameAnnotation(annotation, annotated));
   const blocks = changed.map(({ annotation }) => annotation);
   const replaced = changed.flatMap(({ annotated }) => annotated ?? []);
@@ -51,10 +54,10 @@ export function planProtect(guest: Guest, facts: readonly ProtectFacts[], option
 }
 
 /** Of the disks that are not protected now. */
-function otherKeys(guest: Guest, facts: readonly ProtectFacts[]): DiskKey[] {
+function otherKeys(guest: Guest, facts: readonly ProtectFacts[]): AnnotatedKey[] {
   const chosen = new Set(facts.map(({ disk }) => disk.dev));
-  return Object.values(guest.disks.mapping).flatMap(({ dev, encryption_secret_uuid: uuid }) =>
-    uuid === undefined || chosen.has(dev) ? [] : [{ disk: dev, uuid }],
+  return Object.values(guest.disks.mapping).flatMap((disk) =>
+    chosen.has(disk.dev) ? [] : (annotationNow(disk) ?? []),
   );
 }
 
@@ -143,6 +146,7 @@ function requireStateOf(
 ): void {
   const { probe, disk } = fact;
   if (probe.kind === "luks" && probe.header.uuid === record.uuid) return;
+  const isPlain = record.encryption.format === "plain";
   switch (record.state) {
     case "pending":
       // a header of this key that a power cut tore: the format makes it anew
@@ -151,6 +155,7 @@ function requireStateOf(
       if (format === "now" ? belongsTo(guest, record) : isRecorded(guest, disk, record)) return;
       throw keyInUse(`cannot protect guest ${guest.name}`, guest, disk, record);
     case "active":
+      if (isPlain && canBePlain(probe) && record.volume === volumeName(disk.volume)) return;
       throw withoutItsHeader(guest, fact, record);
   }
 }

@@ -7,7 +7,7 @@ import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { EncryptionRequest } from "../request/ask.js";
-import { protectCommand } from "./commands.js";
+import { adoptCommand, protectCommand } from "./commands.js";
 import type { AnnotatedDisk, PlainDisk } from "./facts.js";
 import { refuseSharedKey } from "./key-ownership.js";
 
@@ -26,7 +26,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
     throw new LuksmithError("DISK_NOT_ENCRYPTED", {
       what: `cannot start guest ${guest.name}: disk ${names.join(", ")} must be encrypted and is not`,
       why: `asked for by ${requests.get(first.dev)?.askedBy.join(" and ") ?? "the settings"}`,
-      hint: isOverlay ? overlayHint(guest, names) : protectCommand(guest, names),
+      hint: isOverlay ? overlayHint(guest, names) : hintFor(guest, bare),
     });
   }
   const asked = disks.filter(({ dev }) => requests.has(dev));
@@ -38,6 +38,17 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
       uuid !== undefined && wanted.has(uuid) ? [{ disk: dev, uuid }] : [],
     ),
   );
+}
+
+/** What another program encrypted as Nova did needs its key, and no new one. */
+function hintFor(guest: Guest, bare: readonly DiskMapping[]): string {
+  const adoptions = bare.map((disk) => ({ dev: disk.dev, adopt: adoptCommand(guest, disk) }));
+  const [adoption] = adoptions.filter(({ adopt }) => adopt !== undefined);
+  const names = adoptions.filter(({ adopt }) => adopt === undefined).map(({ dev }) => dev);
+  const protect = protectCommand(guest, names);
+  if (adoption?.adopt === undefined) return protect;
+  const taking = `disk ${adoption.dev} names a mapping as Nova makes them: ${adoption.adopt}`;
+  return names.length === 0 ? taking : `${taking}; for the others: ${protect}`;
 }
 
 function overlayHint(guest: Guest, disks: readonly string[]): string {
@@ -106,18 +117,32 @@ export function refusePlainOverlay(guest: Guest, { disk, overlaid }: PlainDisk):
 }
 
 /**
- * A plain volume has no header that could be looked for: it must be there, and not have been formatted since.
+ * A plain volume has no header that could be looked for: it must be there under the name that the key was made for,
+ * and not have been formatted since. Opened with another volume's key, it would look like an empty disk.
  * @throws whatever is wrong with the volume of an active key
  */
-export function requireContentOf(guest: Guest, fact: AnnotatedDisk, { encryption }: KeyRecord): void {
+export function requireContentOf(guest: Guest, fact: AnnotatedDisk, { encryption, volume }: KeyRecord): void {
   const { probe } = fact;
   if (encryption.format !== "plain") {
     requireHeaderOf(guest, fact);
     if (probe?.kind === "luks") requireSpecOf(guest, fact, probe.header, encryption);
     return;
   }
-  const isPossible = probe?.kind === "data" || probe?.kind === "allocated" || probe?.kind === "empty";
-  if (!isPossible) throw volumeProblem(guest, fact, probe);
+  if (!canBePlain(probe)) throw volumeProblem(guest, fact, probe);
+  if (volume !== volumeName(fact.disk.volume)) throw otherPlainVolume(guest, fact, volume);
+}
+
+/** All that a volume without a header can tell. */
+export function canBePlain(probe: Probe | undefined): boolean {
+  return probe?.kind === "data" || probe?.kind === "allocated" || probe?.kind === "empty";
+}
+
+function otherPlainVolume(guest: Guest, { disk, uuid }: AnnotatedDisk, recorded: string): LuksmithError {
+  return new LuksmithError("KEY_IN_USE", {
+    what: `cannot start guest ${guest.name}: disk ${disk.dev} names key ${uuid}, which was made for another volume`,
+    why: `the key's record says ${recorded}, and the disk has ${volumeName(disk.volume)}; a plain volume does not tell its key, and a wrong one would destroy it`,
+    hint: "point the disk at the right volume, or rename the volume back",
+  });
 }
 
 /**

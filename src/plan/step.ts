@@ -59,8 +59,13 @@ export type Step =
       readonly volume: PathVolume;
       readonly encryption: KeyRecord["encryption"];
     }
-  /** Closes a mapping; one that is gone is success, one that is in use is left to the reaper. */
-  | { readonly kind: "close-mapping"; readonly disk: string; readonly mapping: string }
+  /** Closes a mapping; one that is gone is success, one that is in use is left to the reaper unless it must be closed. */
+  | {
+      readonly kind: "close-mapping";
+      readonly disk: string;
+      readonly mapping: string;
+      readonly ifBusy?: "refuse";
+    }
   /** Adds a disk, not annotated yet, to the guest's persistent configuration. */
   | { readonly kind: "add-disk"; readonly disk: string; readonly volume: Volume; readonly bus?: DiskBus }
   /** Takes a disk, with its annotation, out of the guest's persistent configuration. */

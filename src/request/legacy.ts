@@ -4,15 +4,24 @@ import { TRAIT_OF_FORMAT } from "../encryption/traits.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { LegacySettings } from "../settings/settings.js";
 import { lvNameOf } from "../storage/lvm/lvm-name.js";
-import type { Ask } from "./ask.js";
+import type { Ask, EncryptionRequest } from "./ask.js";
+import { novasVolumeName } from "./novas-mapping.js";
+
+const SOURCE = "legacy.enabled";
 
 /**
  * What the legacy settings say about a disk that nobody else speaks about: as Nova's [ephemeral_storage_encryption],
- * they are for logical volumes alone, whoever owns the guest.
+ * they are for logical volumes alone, whoever owns the guest. By its path only: whether LVM has it, its storage tells
+ * (`withFittingLegacy`).
  */
 export function legacyAsk({ enabled }: LegacySettings, { volume }: DiskMapping): Ask[] {
-  if (!enabled || volume.kind !== "block" || lvNameOf(volume.path) === undefined) return [];
-  return [{ source: "legacy.enabled", enabled: true, format: "plain" }];
+  if (!enabled || volume.kind !== "block") return [];
+  if (lvNameOf(volume.path) === undefined && novasVolumeName(volume) === undefined) return [];
+  return [{ source: SOURCE, enabled: true, format: "plain" }];
+}
+
+export function isLegacyAlone({ askedBy }: EncryptionRequest): boolean {
+  return askedBy.every((source) => source === SOURCE);
 }
 
 /** @throws TRAIT_MISSING where plain dm-crypt is switched off */

@@ -20,7 +20,7 @@ export function referenceProblems(settings: unknown): Problem[] {
     ...[keystores, profiles, rules].flatMap(duplicates),
     ...profiles.flatMap((profile) => unknownName(profile, "keystore", keystores)),
     ...rules.flatMap((rule) => unknownName(rule, "profile", profiles)),
-    ...profiles.flatMap(wrongKeySize),
+    ...[...profiles, ...legacyOf(settings)].flatMap(wrongKeySize),
     ...keystores.flatMap(unknownBarbican),
     ...missingDefault(profiles),
   ];
@@ -32,6 +32,12 @@ function entriesOf(settings: unknown, list: string): Entry[] {
   return items.flatMap((item: unknown, index) =>
     isObject(item) ? [{ path: member(list, String(index)), values: item }] : [],
   );
+}
+
+/** With its default, which the cipher may not take. */
+function legacyOf(settings: unknown): Entry[] {
+  const legacy = isObject(settings) ? settings["legacy"] : undefined;
+  return isObject(legacy) ? [{ path: "legacy", values: { keySize: 512, ...legacy } }] : [];
 }
 
 function duplicates(entries: readonly Entry[]): Problem[] {

@@ -6,7 +6,18 @@ import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import { planProtect } from "../../src/plan/plan-protect.js";
 import type { Plan, Step } from "../../src/plan/step.js";
 import type { Volume } from "../../src/storage/volume.js";
-import { claim, disk, guestWith, header, known, mapped, NOW, request, unknown, uuid } from "../plan/builders.js";
+import {
+  claim,
+  disk,
+  guestWith,
+  header,
+  known,
+  mapped,
+  NOW,
+  request,
+  unknown,
+  uuid,
+} from "../plan/builders.js";
 
 const GUEST = guestWith(disk("vda", 1));
 

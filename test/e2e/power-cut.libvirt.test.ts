@@ -36,7 +36,7 @@ it(
     expect(facts).toHaveLength(CUTS);
     for (const [index, { key, cutAt, left, ...seen }] of facts.entries()) {
       expect(Object.values(left).flat(), cutAt).toEqual([]);
-    expect(seen, cutAt).toEqual({
+      expect(seen, cutAt).toEqual({
         unsyncedIsThere: false,
         exitCode: 0,
         stderr: "",

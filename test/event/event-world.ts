@@ -113,12 +113,12 @@ export class EventWorld {
   }
 
   /** The guest as its hook gets it; `metadata`: XML. */
-  guest(disks: readonly WorldDisk[], metadata = ""): Guest {
+  guest(disks: readonly WorldDisk[], metadata = "", annotation: "annotated" | "bare" = "annotated"): Guest {
     const described = disks.map(({ dev, path, uuid, base }) => ({
       dev,
       path,
       format: "raw" as const,
-      secretUuid: uuid,
+      ...(annotation === "annotated" && { secretUuid: uuid }),
       ...(base && { base: { path: `${path}.base`, format: "raw" as const, secretUuid: base } }),
     }));
     return guestFromDomainXml(guestXml({ name: "web1", uuid: randomUUID(), disks: described, metadata }));

@@ -1,3 +1,4 @@
+import { copyFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { mappingName } from "../../src/encryption/dm-crypt/mapping-name.js";
 import type { DiskMapping } from "../../src/disk-info/disk-info.js";
@@ -79,11 +80,42 @@ describe("a guest of which dm-crypt opens some disks", () => {
     expect(await world.states()).toEqual(["pending", "pending", "pending"]);
   });
 
-  it("is refused while another guest of this host has one of them open", async () => {
+  it("keeps its volumes from other guests, however these name them, and not from copies", async () => {
     const { world, disks, guest } = await mixedGuest();
     await world.handle(start(guest));
-    const clone = withMappings({ ...world.guest(disks), name: "web2" }, "vdb");
-    expect(await codeOf(world.handle(start(clone)))).toBe("MAPPING_BUSY");
+    const other = world.guest(disks);
+    expect(await codeOf(world.handle(start(withMappings(other, "vdb", "vdc"))))).toBe("MAPPING_BUSY");
+    expect(await codeOf(world.handle(start(other)))).toBe("MAPPING_BUSY");
+    const bare = world.guest([disks[1]!], "", "bare");
+    expect(await codeOf(world.handle(start(bare)))).toBe("MAPPING_BUSY");
+    const copy = `${disks[1]!.path}.copy`;
+    copyFileSync(disks[1]!.path, copy);
+    expect(await world.handle(start(world.guest([{ ...disks[1]!, path: copy }])))).toEqual([
+      "provide-secrets",
+    ]);
     expect(world.mappings.opened.size).toBe(2);
+  });
+
+  it("is refused while what is left of an earlier start is open over a disk that QEMU would open now", async () => {
+    const { world, guest } = await mixedGuest();
+    await world.handle(start(guest));
+    const [lost] = [...world.mappings.opened.keys()];
+    world.mappings.busy.add(lost!);
+    const native = { ...guest.disks.mapping["vdb"]!, mapping: undefined };
+    const switched = {
+      ...guest,
+      disks: { ...guest.disks, mapping: { vdb: native as unknown as DiskMapping } },
+    };
+    expect(await codeOf(world.handle(start(switched)))).toBe("MAPPING_BUSY");
+    expect([...world.host.passphrases.keys()]).not.toContain(native.encryption_secret_uuid);
+  });
+
+  it("is not taken over from another host where the kernel would read an image file for it", async () => {
+    const { world, guest } = await mixedGuest();
+    await world.handle(start(guest));
+    await world.handle(stop(guest));
+    const migrate: LifecycleEvent = { event: "pre-migrate", cause: "migrate", guest };
+    expect(await codeOf(world.handle(migrate))).toBe("VOLUME_UNSUPPORTED");
+    expect(world.mappings.claims()).toEqual([]);
   });
 });

@@ -24,6 +24,7 @@ export const UNIT: Group = {
     "cryptsetup-bin",
     "dmsetup",
     "e2fsprogs",
+    "fdisk",
     "libvirt-clients",
     "libxml2-utils",
     "openssl",

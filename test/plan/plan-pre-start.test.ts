@@ -95,6 +95,18 @@ describe("a disk that names a mapping", () => {
     },
   );
 
+  it("is refused if its format has no header and its volume is not the one that the key was made for", () => {
+    const fact = mapped("vda", 1, "active", { kind: "data", signature: undefined }, "plain");
+    const volume = { kind: "block", path: "/dev/vg/another", format: "raw" } as const;
+    expect(refusal({ ...fact, disk: { ...fact.disk, volume } }).code).toBe("KEY_IN_USE");
+  });
+
+  it("is refused beside another disk with a mapping of this name", () => {
+    const [vda, vdb] = [mapped("vda", 1, "active", luks(1)), mapped("vdb", 2, "active", luks(2))];
+    const same = { ...vdb, disk: { ...vdb.disk, mapping: vda.disk.mapping! } };
+    expect(refusal(vda, same).code).toBe("GUEST_CONFIG_INVALID");
+  });
+
   it("is refused if its annotation names another format than its key", () => {
     const fact = mapped("vda", 1, "active", { kind: "data", signature: undefined }, "plain");
     const disguised = { ...fact, disk: { ...fact.disk, encryption_format: "luks" as const } };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type { DiskMapping } from "../../src/disk-info/disk-info.js";
 import type { ProtectFacts } from "../../src/plan/gather-protect.js";
 import { planProtect, type ProtectOptions } from "../../src/plan/plan-protect.js";
 import { refuseUnannotated } from "../../src/plan/refusals.js";
@@ -61,6 +62,28 @@ describe("protect for dm-crypt", () => {
     expect(planProtect(GUEST, [plain], options("now")).stages[2]).toMatchObject([
       { kind: "format", provider: "dm-crypt", record: { encryption: { format: "plain" } } },
     ]);
+  });
+
+  it("leaves a plain disk alone that is in use, and refuses one whose key was made for another volume", () => {
+    const key = record(1, "vda", "active");
+    const plain = { ...key, encryption: { ...key.encryption, format: "plain" as const } };
+    const fact = byDmCrypt(
+      facts("vda", { kind: "data", signature: undefined }, { annotated: 1, known: plain }),
+    );
+    const disk = { ...fact.disk, encryption_format: "plain" as const, mapping: "vda.img-dmcrypt" };
+    expect(planProtect(GUEST, [{ ...fact, disk }], options("now")).stages).toEqual([]);
+    const moved = { ...disk, volume: { ...volume, path: "/srv/vm/other.img" } as DiskMapping["volume"] };
+    expect(() => planProtect(GUEST, [{ ...fact, disk: moved }], options("now"))).toThrow();
+  });
+
+  it("refuses two plain disks that would get one mapping", () => {
+    const of = (dev: string, path: string) => {
+      const fact = byDmCrypt(facts(dev, { kind: "empty" }));
+      const disk = { ...fact.disk, volume: { kind: "block", path, format: "raw" } as const };
+      return { ...fact, disk, request: { ...fact.request, format: "plain" as const } };
+    };
+    const disks = [of("vda", "/dev/vg1/disk"), of("vdb", "/dev/vg2/disk")];
+    expect(() => planProtect(GUEST, disks, options("now"))).toThrow("same mapping disk-dmcrypt");
   });
 
   it("replaces an encryption block by a mapping and back, and does nothing else", () => {

@@ -171,7 +171,7 @@ function notFound(name: string, errors: readonly string[]): LuksmithError {
 function notRunning({ name }: NamedGuest, dev: string): LuksmithError {
   return new LuksmithError("GUEST_NOT_RUNNING", {
     what: `cannot give guest ${printable(name)} disk ${printable(dev)} now: it does not run`,
-    hint: "its configuration has the disk: start it",
+    hint: "run the command again: the guest has the disk from its next start on",
   });
 }
 
@@ -179,7 +179,7 @@ function attachFailed({ name }: NamedGuest, dev: string, why: string): LuksmithE
   return new LuksmithError("DISK_ATTACH_FAILED", {
     what: `cannot give running guest ${printable(name)} disk ${printable(dev)}`,
     why,
-    hint: "put this right and run the command again, or restart the guest: its configuration has the disk",
+    hint: "put this right and run the command again",
   });
 }
 

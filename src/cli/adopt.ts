@@ -111,7 +111,9 @@ async function adoptDisk(
   ];
   if (options.dryRun) {
     if (known === undefined) print(`would store Nova's key as ${uuid} in keystore ${keystoreName}`);
-    print(`would write into the guest's configuration that disk ${dev} is ${volume.path} under key ${uuid}${inPlaceOf(replaced)}`);
+    print(
+      `would write into the guest's configuration that disk ${dev} is ${volume.path} under key ${uuid}${inPlaceOf(replaced)}`,
+    );
     return planOf(...steps);
   }
   // killed between the two, a further call finds the key and goes on

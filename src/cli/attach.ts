@@ -129,7 +129,7 @@ async function planned(
   const running = guest.running ? await host.readRunningGuest(guest) : undefined;
   const facts = await attachFacts(container, { persistent: guest, running }, task, resources, session);
   const { disk, uuid } = facts;
-  refuseMappedElsewhere(
+  await refuseMappedElsewhere(
     withDisks(guest, [{ ...disk, ...(uuid && { encryption_secret_uuid: uuid }) }]),
     mappings.claims(),
   );

@@ -10,7 +10,7 @@ import type { DiskFacts } from "../plan/facts.js";
 import { withFittingLegacy } from "../plan/fitting-legacy.js";
 import { gatherFacts } from "../plan/gather.js";
 import { KeySession } from "../plan/key-session.js";
-import { canBePlain } from "../plan/refusals.js";
+import { canBePlain } from "../plan/volume-content.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
 import { volumeName } from "../storage/volume.js";

@@ -79,15 +79,18 @@ export interface MappingClaim {
 export type Closed =
   /** It is not there, be it that it was closed already. */
   | { readonly kind: "closed" }
-  /** Somebody has it open, after some tries: the reaper closes it later. */
-  | { readonly kind: "busy" };
+  /**
+   * It is still there, and the claim as well: somebody has it open, after some tries, and the reaper closes it later; or,
+   * where there is a `why`, it is none that was opened for this claim, and nobody here closes it.
+   */
+  | { readonly kind: "busy"; readonly why?: string };
 
 /** The mappings of dm-crypt that Luksmith opens on this host. */
 export interface Mappings {
   /**
-   * Makes /dev/mapper/NAME, decrypted, for this guest alone. A mapping that an earlier start of the same guest left is
-   * closed and opened anew. The claim is written first, so that a kill leaves nothing that the reaper does not know.
-   * @throws MAPPING_FOREIGN (a mapping of this name is not ours, or another guest's; or the name is none of ours),
+   * Makes /dev/mapper/NAME, decrypted, for this guest alone. A mapping that an earlier start of the same guest left, for
+   * the same disk and key, is closed and opened anew. The claim is written first, so that a kill leaves nothing that the reaper does not know.
+   * @throws MAPPING_FOREIGN (a mapping of this name is not ours, or another guest's or disk's; or no name of ours),
    *   MAPPING_BUSY (a left one that somebody has open), PASSPHRASE_REJECTED, LUKS_UUID_MISMATCH, VOLUME_NOT_FOUND,
    *   VOLUME_NOT_FORMATTED, VOLUME_UNREADABLE, VOLUME_BUSY, TRAIT_MISSING, TOOL_FAILED, TOOL_TIMEOUT, LOCK_TIMEOUT,
    *   NOT_PERMITTED: no mapping is left, or the claim stays for the reaper
@@ -96,7 +99,8 @@ export interface Mappings {
 
   /**
    * Closes a mapping and forgets its claim. Idempotent: one that is gone is success. Only one that Luksmith has claimed
-   * is ever closed; one that is not claimed, and is there, is left alone and counts as closed.
+   * is ever closed; one that is not claimed, and is there, is left alone and counts as closed. What is claimed anew while
+   * this waits for its turn is a later start's, and stays.
    * @param guest leaves it alone where it was opened for another guest
    * @throws TOOL_FAILED, TOOL_TIMEOUT, LOCK_TIMEOUT, NOT_PERMITTED: the claim stays
    */
@@ -104,6 +108,9 @@ export interface Mappings {
 
   /** Lets the mapping have all of its volume, which has grown. @throws VOLUME_GROW_FAILED */
   resize(name: string, passphrase: Secret): Promise<void>;
+
+  /** Does `work` while nobody else opens or closes a mapping of this name, or claims it. @throws LOCK_TIMEOUT, NOT_PERMITTED */
+  hold<T>(name: string, work: () => Promise<T>): Promise<T>;
 
   /** What is claimed, of one guest or of all; starts no process. */
   claims(guestId?: string): readonly MappingClaim[];

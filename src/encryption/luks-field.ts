@@ -12,6 +12,11 @@ export const KEY_LENGTHS: readonly number[] = [16, 24, 32, 48, 64];
 export const STRIPES = 4000;
 /** The floor of cryptsetup and of QEMU, which refuses to open less. */
 export const LEAST_ITERATIONS = 1000;
+/**
+ * Of PBKDF2: some ten seconds, far more than a passphrase of a person needs. Who can write a header must not make the
+ * start of its guest burn the host's time and memory.
+ */
+export const MOST_ITERATIONS = 50_000_000;
 
 /** The version that a header with LUKS's magic claims; undefined for anything else, and for one that is cut off. */
 export function versionAt(bytes: Buffer): number | undefined {

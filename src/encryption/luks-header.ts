@@ -67,7 +67,7 @@ export function luksHeaderLength(start: Buffer): number {
 
 /**
  * Reads a LUKS header from the first `luksHeaderLength` bytes of a container. Never throws. `bad` is everything that
- * QEMU or cryptsetup would refuse or misread.
+ * QEMU or cryptsetup would refuse or misread, and what would take them out of all proportion to open.
  * @param formats of the storage: version 2 is bad where `luksv2` is not among them
  */
 export function readLuksHeader(bytes: Buffer, formats: readonly EncryptionFormat[]): LuksHeaderAnswer {

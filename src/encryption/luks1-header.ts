@@ -1,5 +1,13 @@
 import type { Luks1Header, LuksKeyslot } from "./luks-header.js";
-import { isNullCipher, KEY_LENGTHS, LEAST_ITERATIONS, luksUuidAt, STRIPES, textAt } from "./luks-field.js";
+import {
+  isNullCipher,
+  KEY_LENGTHS,
+  LEAST_ITERATIONS,
+  luksUuidAt,
+  MOST_ITERATIONS,
+  STRIPES,
+  textAt,
+} from "./luks-field.js";
 
 const HEADER_LENGTH = 592;
 const SECTOR = 512;
@@ -27,7 +35,8 @@ export function readLuks1Header(bytes: Buffer): Luks1Header | string {
   const payloadOffset = bytes.readUInt32BE(104) * SECTOR;
   const keyBytes = bytes.readUInt32BE(108);
   if (!KEY_LENGTHS.includes(keyBytes)) return `a volume key of ${keyBytes} bytes is impossible`;
-  if (bytes.readUInt32BE(164) < LEAST_ITERATIONS) return "the volume key's digest has too few iterations";
+  const unfit = unfitIterations(bytes.readUInt32BE(164));
+  if (unfit !== undefined) return `the volume key's digest has ${unfit}`;
 
   const keyslots: LuksKeyslot[] = [];
   for (let index = 0; index < KEYSLOTS.count; index++) {
@@ -47,10 +56,17 @@ function readKeyslot(bytes: Buffer, at: number): LuksKeyslot | string {
   if (state !== KEYSLOT_ACTIVE && state !== KEYSLOT_INACTIVE) return "is neither active nor inactive";
   const active = state === KEYSLOT_ACTIVE;
   const iterations = bytes.readUInt32BE(at + 4);
-  if (active && iterations < LEAST_ITERATIONS) return "has too few iterations";
+  const unfit = unfitIterations(iterations);
+  if (active && unfit !== undefined) return `has ${unfit}`;
   const stripes = bytes.readUInt32BE(at + 44);
   if (stripes !== STRIPES) return `has ${stripes} stripes instead of ${STRIPES}`;
   return { active, iterations, offset: bytes.readUInt32BE(at + 40) * SECTOR, stripes };
+}
+
+/** Why it is no number of iterations, in words. */
+function unfitIterations(iterations: number): string | undefined {
+  if (iterations < LEAST_ITERATIONS) return `too few iterations: ${iterations}`;
+  return iterations > MOST_ITERATIONS ? `too many iterations: ${iterations}` : undefined;
 }
 
 /** A keyslot whose key material lies over the header, the payload or another keyslot's, in words. */

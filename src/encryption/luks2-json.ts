@@ -58,6 +58,14 @@ export class JsonObject {
     throw this.unusable(name);
   }
 
+  /** What takes the host's time or memory when a passphrase is tried. */
+  cost(name: string, least: number, most: number): number {
+    const cost = this.integer(name, least, Infinity);
+    if (cost > most)
+      throw new UnusableMetadata(`has too much of ${this.path}.${name}: ${cost}, where ${most} is the most`);
+    return cost;
+  }
+
   /** Of bytes, which LUKS2 writes as text. */
   bytes(name: string): number {
     return Number(this.text(name, /^[0-9]{1,15}$/));

@@ -1,10 +1,13 @@
 import type { LuksKeyslot } from "./luks-header.js";
-import { isNullCipher, KEY_LENGTHS, LEAST_ITERATIONS, STRIPES } from "./luks-field.js";
+import { isNullCipher, KEY_LENGTHS, LEAST_ITERATIONS, MOST_ITERATIONS, STRIPES } from "./luks-field.js";
 import { type JsonObject, UnusableMetadata } from "./luks2-json.js";
 
 const SECTOR = 512;
-/** What cryptsetup lets anybody ask for, in KiB: more would take all memory of the host. */
-const MOST_ARGON2_MEMORY = 4 * 1024 * 1024;
+/**
+ * Of Argon2. cryptsetup opens what takes 4 GiB and four billion passes, and never makes by itself what takes more than
+ * 1 GiB, of which it does some passes in the two seconds that it aims at.
+ */
+const MOST = { memoryKib: 1024 * 1024, passes: 64, threads: 4 };
 
 /** Numbers of keyslots, tokens and digests. */
 export const SLOT = /^(?:[0-9]|[12][0-9]|3[01])$/;
@@ -66,13 +69,13 @@ function readKdf(kdf: JsonObject): number {
   if (kdf.text("type", NAME) === "pbkdf2") {
     kdf.text("hash", HASH);
     if (kdf.names.length !== 4) throw kdf.unusable("members");
-    return kdf.integer("iterations", LEAST_ITERATIONS, 0xffff_ffff);
+    return kdf.cost("iterations", LEAST_ITERATIONS, MOST_ITERATIONS);
   }
   kdf.text("type", /^argon2id?$/);
-  kdf.integer("memory", 32, MOST_ARGON2_MEMORY);
-  kdf.integer("cpus", 1, 4);
+  kdf.cost("memory", 32, MOST.memoryKib);
+  kdf.cost("cpus", 1, MOST.threads);
   if (kdf.names.length !== 5) throw kdf.unusable("members");
-  return kdf.integer("time", 1, 0xffff_ffff);
+  return kdf.cost("time", 1, MOST.passes);
 }
 
 /** What encrypts a segment, or a keyslot's key material. @throws UnusableMetadata */

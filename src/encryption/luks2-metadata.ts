@@ -1,5 +1,5 @@
 import type { Luks2Header } from "./luks-header.js";
-import { KEY_LENGTHS, LEAST_ITERATIONS, STRIPES } from "./luks-field.js";
+import { KEY_LENGTHS, LEAST_ITERATIONS, MOST_ITERATIONS, STRIPES } from "./luks-field.js";
 import { JsonObject, UnusableMetadata } from "./luks2-json.js";
 import { BASE64, HASH, type Keyslot, NAME, readCipher, readKeyslots, SLOT } from "./luks2-keyslots.js";
 
@@ -108,7 +108,7 @@ function readDigests(digests: JsonObject, segment: string, all: ReadonlyMap<stri
     digest.text("type", /^pbkdf2$/);
     digest.text("salt", BASE64);
     digest.text("digest", BASE64);
-    digest.integer("iterations", LEAST_ITERATIONS, 0xffff_ffff);
+    digest.cost("iterations", LEAST_ITERATIONS, MOST_ITERATIONS);
     const hash = digest.text("hash", HASH);
     const members = digest.texts("keyslots");
     if (!members.every((slot) => all.has(slot))) throw digest.unusable("keyslots");

@@ -1,4 +1,4 @@
-import { keyOfMapping } from "../encryption/dm-crypt/mapping-name.js";
+import { isMappingName, keyOfMapping } from "../encryption/dm-crypt/mapping-name.js";
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import { printable } from "../error/printable.js";
 import { type KeyUuid, parseKeyUuid } from "../keystore/key-uuid.js";
@@ -75,9 +75,6 @@ function isOtherVersion(namespace: string): boolean {
   return isMappingsNamespace(namespace) && namespace !== MAPPINGS_NAMESPACE;
 }
 
-/** The names become arguments of cryptsetup, and parts of paths. */
-const NAME = /^(?!-|\.{1,2}$)[A-Za-z0-9+_.-]{1,127}$/;
-
 const FORMATS = ["plain", "luks", "luksv2"] as const satisfies readonly EncryptionFormat[];
 
 /** An entry, or why it is none. */
@@ -98,16 +95,21 @@ function readEntry(element: XmlElement): MappingEntry | string {
     return `it has the attribute ${printable(unknown)}, which this version does not know`;
   if (dev === undefined || !/^[a-z0-9_]{1,40}$/i.test(dev)) return "a mapping in it names no disk";
   const of = `the mapping of disk ${dev}`;
-  if (name === undefined || !NAME.test(name)) return `${of} has no usable name`;
+  if (name === undefined || !isMappingName(name)) return `${of} has no usable name`;
   if (type !== "block" && type !== "file") return `${of} is neither over a block device nor over a file`;
   if (volume === undefined) return `${of} names no volume`;
   const format = FORMATS.find((known) => known === written);
   if (format === undefined) return `${of} has no known format`;
   const secretUuid = secret === undefined ? undefined : parseKeyUuid(secret);
   if (secretUuid === undefined) return `${of} names no key`;
-  if ((keyOfMapping(name) ?? secretUuid) !== secretUuid)
-    return `${of} names key ${secretUuid}, and another one by the name ${name}`;
+  if (!isNameFor(name, format, secretUuid))
+    return `${of} has the name ${name}, which no mapping of key ${secretUuid} in format ${format} has`;
   return { element, dev, name, type, volume, format, secretUuid };
+}
+
+/** By its name alone, a mapping of Nova's could pass for one with a header, and one key's for another's. */
+function isNameFor(name: string, format: EncryptionFormat, secretUuid: KeyUuid): boolean {
+  return format === "plain" ? name.endsWith("-dmcrypt") : keyOfMapping(name) === secretUuid;
 }
 
 /** The element for `virsh metadata`, which puts it into our namespace. */

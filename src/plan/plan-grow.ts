@@ -6,7 +6,7 @@ import { formatBytes } from "./bytes.js";
 import { guestWord, protectCommand } from "./commands.js";
 import type { AnnotatedDisk, PlainDisk } from "./facts.js";
 import type { DiskSizes, GrowFacts } from "./gather-grow.js";
-import { requireHeaderOf } from "./refusals.js";
+import { requireHeaderOf } from "./volume-content.js";
 import { planOf, type Plan } from "./step.js";
 import { enlargingHint } from "./volume-hints.js";
 

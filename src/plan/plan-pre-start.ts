@@ -7,14 +7,9 @@ import { isMappable, volumeName } from "../storage/volume.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
-import {
-  formatDiffers,
-  refuseLostBlock,
-  refusePlainOverlay,
-  requireContentOf,
-  volumeProblem,
-} from "./refusals.js";
+import { refuseLostBlock, refusePlainOverlay } from "./refusals.js";
 import { type AnnotatedKey, type DiskKey, type OpeningKey, planOf, type Plan, type Step } from "./step.js";
+import { formatDiffers, requireContentOf, volumeProblem } from "./volume-content.js";
 
 /**
  * What must be done so that the guest can start: keys for disks that an orchestrator defined (adoption), LUKS

@@ -9,8 +9,8 @@ import type { Probe } from "../storage/storage-backend.js";
 import { isMappable, volumeName } from "../storage/volume.js";
 import type { ProtectFacts } from "./gather-protect.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
-import { canBePlain } from "./refusals.js";
-import { type AnnotatedKey, type DiskKey, planOf, type Plan, type Step } from "./step.js";
+import { canBePlain } from "./volume-content.js";
+import { type AnnotatedKey, planOf, type Plan, type Step } from "./step.js";
 import { creationHint } from "./volume-hints.js";
 
 export interface ProtectOptions {

@@ -34,7 +34,7 @@ export function damagedClaims(
     .map((name) => ({ name, mapping: isOpen(name) ? "open" : "absent" }));
 }
 
-/** Removes the file of a claim whose mapping is absent; idempotent. */
+/** Removes the file of a claim; idempotent. Only while nobody else can claim the mapping, or a fresh claim would go. */
 export function forgetClaim({ directory }: ClaimPlaces, { name }: DamagedClaim): void {
   removeFile(join(directory, name));
 }

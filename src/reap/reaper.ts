@@ -44,7 +44,7 @@ export class Reaper {
     const given = await this.#given();
     const suspects = await this.#leftovers(given);
     const reaped = manner === "dry-run" ? suspects.flatMap(found) : await this.#clean(given, suspects);
-    return [...reaped, ...this.#reapDamaged(manner)];
+    return [...reaped, ...(await this.#reapDamaged(manner))];
   }
 
   async #given(): Promise<Given> {
@@ -90,47 +90,60 @@ export class Reaper {
     }
     for (const claim of claims) {
       const end = await orWhy(() =>
-        locks.reap(guest, since, async () =>
-          (await mappings.close(claim.name, guest)).kind === "closed"
-            ? CLEANED
-            : left("somebody has it open"),
-        ),
+        locks.reap(guest, since, async () => {
+          const closed = await mappings.close(claim.name, guest);
+          return closed.kind === "closed" ? CLEANED : left(closed.why ?? "somebody has it open");
+        }),
       );
       if (end !== undefined) reaped.push({ ...ofMapping(guest, claim), ...end });
     }
     return reaped;
   }
 
-  #reapDamaged(manner: "apply" | "dry-run"): Reaped[] {
-    const { mappings, places } = this.resources;
-    if (manner === "apply") removeUnfinishedClaims(places);
-    return damagedClaims(places, () => mappings.claims().map(({ name }) => name)).map((claim) => ({
-      kind: "claim",
-      name: claim.name,
-      ...this.#forget(claim, manner),
-    }));
+  async #reapDamaged(manner: "apply" | "dry-run"): Promise<Reaped[]> {
+    if (manner === "apply") removeUnfinishedClaims(this.resources.places);
+    const reaped: Reaped[] = [];
+    for (const claim of this.#damaged()) {
+      const { name } = claim;
+      const end = manner === "dry-run" ? endOf(claim, FOUND) : await this.#forget(name);
+      if (end !== undefined) reaped.push({ kind: "claim", name, ...end });
+    }
+    return reaped;
   }
 
-  #forget(claim: DamagedClaim, manner: "apply" | "dry-run"): End {
-    switch (claim.mapping) {
-      case "open":
-        return left(
-          "it cannot be read, so nobody knows whose mapping this is; if none of your guests needs it, cryptsetup close it",
-        );
-      case "absent":
-        if (manner === "dry-run") return { outcome: "found" };
-        forgetClaim(this.resources.places, claim);
-        return CLEANED;
-    }
+  #damaged(): DamagedClaim[] {
+    const { mappings, places } = this.resources;
+    return damagedClaims(places, () => mappings.claims().map(({ name }) => name));
+  }
+
+  /** Looks once more when nobody can claim it anew; undefined if it is none any more. */
+  async #forget(mapping: string): Promise<End | undefined> {
+    const { mappings, places } = this.resources;
+    return await orWhy(() =>
+      mappings.hold(mapping, async () => {
+        const claim = this.#damaged().find(({ name }) => name === mapping);
+        if (claim?.mapping === "absent") forgetClaim(places, claim);
+        return claim && endOf(claim, CLEANED);
+      }),
+    );
   }
 }
 
 type End = Pick<Reaped, "outcome" | "why">;
 
 const CLEANED: End = { outcome: "cleaned" };
+const FOUND: End = { outcome: "found" };
 
 function left(why: string): End {
   return { outcome: "left", why };
+}
+
+/** @param ifAbsent what becomes of a claim whose mapping is not there */
+function endOf({ mapping }: DamagedClaim, ifAbsent: End): End {
+  if (mapping === "absent") return ifAbsent;
+  return left(
+    "it cannot be read, so nobody knows whose mapping this is; if none of your guests needs it, cryptsetup close it",
+  );
 }
 
 /** A failure about one thing keeps no other from being cleaned. */

@@ -132,6 +132,21 @@ describe.each(ENGINES)("attach and detach, %s", (engine) => {
 });
 
 describe("attach", () => {
+  it("says that a restart brings a disk which the running guest did not take, where its configuration has it", async () => {
+    const world = new HotPlugWorld();
+    const path = world.volume();
+    Object.assign(world.host, { failing: "attachDisk", failure: "DISK_ATTACH_FAILED" });
+    const refused = { code: "DISK_ATTACH_FAILED", message: "attachDisk fails" };
+    await expect(world.attach("vdb", path)).rejects.toMatchObject({ ...refused, hint: "put this right" });
+    expect(world.host.persistent.size).toBe(0);
+    world.host.failing = undefined;
+    await world.attach("vdb", path);
+    await world.detach("vdb", { live: true });
+    world.host.failing = "attachDisk";
+    const hint = "put this right, or restart the guest: its configuration has the disk";
+    await expect(world.attach("vdb")).rejects.toMatchObject({ ...refused, hint });
+  });
+
   it("opens a mapping that a kill has left open anew", async () => {
     const world = new HotPlugWorld();
     await world.attach("vdb", world.volume(), { engine: "dm-crypt" });

@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { LoopDevice } from "../lab/loop-device.js";
 import { VolumeGroup } from "../lab/volume-group.js";
 import type { TestGuest } from "./support/guests.js";
 import {
@@ -14,6 +15,7 @@ import {
 } from "./support/legacy-volumes.js";
 import { hostForThisFile } from "./support/each-test.js";
 import { expectNothingLeft } from "./support/nothing-left.js";
+import { makeVolume } from "./support/volumes.js";
 
 // a guest's start alone takes many seconds in User-Mode Linux
 vi.setConfig({ testTimeout: 400_000, hookTimeout: 120_000 });
@@ -105,11 +107,26 @@ describe("with legacy.enabled", () => {
 
   test("only logical volumes are meant", async () => {
     await host().settings(LEGACY);
-    const guest = await host().guest("web1", ["raw"]);
-    await host().start(guest);
+    using loop = new LoopDevice(16 * MIB);
+    // by its name it could be volume `data` of group `md`
+    mkdirSync("/dev/md");
+    symlinkSync(loop.path, "/dev/md/data");
+    try {
+      const image = host().newPath("raw");
+      await makeVolume(image, "raw");
+      const disks = [
+        { dev: "vda", path: image, format: "raw" as const },
+        { dev: "vdb", path: "/dev/md/data", format: "raw" as const },
+      ];
+      const guest = await host().define({ name: "web1", disks });
+      await host().start(guest);
 
-    expect(openMappings()).toEqual([]);
-    expect(await host().blocks(guest)).toEqual({});
+      expect(openMappings()).toEqual([]);
+      expect(await host().blocks(guest)).toEqual({});
+      await host().stop(guest);
+    } finally {
+      rmSync("/dev/md", { recursive: true });
+    }
   });
 });
 
@@ -185,6 +202,28 @@ describe("luksmith adopt", () => {
     expect(await host().keystore().list()).toEqual([]);
     expect((await adopt(volume, keyFile, "--unverified")).exitCode).toBe(0);
     rmSync(keyFile);
+  });
+
+  test("puts a key that is verified in the place of one that was not", async () => {
+    await host().settings(LEGACY);
+    const { volume, guest, keyFile } = await novaGuest();
+    writeKeyFile(keyFile, "0123456789abcdef".repeat(8));
+    expect((await adopt(volume, keyFile, "--unverified")).exitCode).toBe(0);
+    const [wrong] = await host().keystore().list();
+
+    writeKeyFile(keyFile, volume.key.toString("hex"));
+    const unverified = await adopt(volume, keyFile, "--unverified");
+    expect(unverified.stderr).toMatch(/annotated as encrypted already.*\nhint: .*leave --unverified out/);
+    const { stdout, exitCode } = await adopt(volume, keyFile);
+    rmSync(keyFile);
+
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain(`in place of key ${wrong!.uuid}, which stays in its keystore`);
+    expect(await host().keystore().list()).toHaveLength(2);
+    await host().start(guest);
+    expect(digestOf(`/dev/mapper/${volume.mapping}`)).toBe(volume.digest);
+    await host().stop(guest);
+    await expectNothingLeft(host());
   });
 
   test("refuses what is not Nova's", async () => {

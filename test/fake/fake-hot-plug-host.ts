@@ -1,4 +1,5 @@
 import type { DiskMapping } from "../../src/disk-info/disk-info.js";
+import type { ErrorCode } from "../../src/error/catalogue.js";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import {
   type Annotations,
@@ -21,6 +22,7 @@ export class FakeHotPlugHost extends FakeHostAdapter {
   readonly calls: string[] = [];
   /** What fails. */
   failing: Call | undefined;
+  failure: ErrorCode = "HOST_UNAVAILABLE";
   /** What the running guest was given at each attach, as its QEMU would find it. */
   readonly given: string[] = [];
   #revision = 0;
@@ -87,8 +89,10 @@ export class FakeHotPlugHost extends FakeHostAdapter {
   }
 
   #change(call: Call, dev: string | undefined, change: () => void): Promise<void> {
-    if (this.failing === call)
-      return Promise.reject(new LuksmithError("HOST_UNAVAILABLE", { what: `${call} fails` }));
+    if (this.failing === call) {
+      const failure = { what: `${call} fails`, hint: "put this right" };
+      return Promise.reject(new LuksmithError(this.failure, failure));
+    }
     this.calls.push(`${call} ${dev ?? ""}`);
     return Promise.resolve().then(() => {
       change();

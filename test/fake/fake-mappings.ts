@@ -40,6 +40,10 @@ export class FakeMappings implements Mappings {
     return Promise.resolve();
   }
 
+  hold<T>(_name: string, work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
   claims(guestId?: string): readonly MappingClaim[] {
     return [...this.#claims.values()].filter(({ guest }) => guestId === undefined || guest.id === guestId);
   }

@@ -182,7 +182,17 @@ describe("detach", () => {
       { configured: mapped("vdb", 2, "active", undefined, "plain").disk },
       "everywhere",
       "VOLUME_UNSUPPORTED",
-      /luksmith convert web1 vdb/,
+      /luksmith convert web1 vdb; or take .* out with virsh edit web1/,
+    ],
+    [
+      "the same while the guest runs, and has another way then",
+      {
+        running: [mapped("vdb", 2, "active", undefined, "plain").disk],
+        configured: mapped("vdb", 2, "active", undefined, "plain").disk,
+      },
+      "everywhere",
+      "VOLUME_UNSUPPORTED",
+      /with --live, or shut the guest down and convert it: luksmith convert web1 vdb$/,
     ],
   ])("refuses %s", (_, world, scope, code, hint) => {
     expect(refusal(world, scope)).toMatchObject({ code, hint: expect.stringMatching(hint) as string });

@@ -14,11 +14,14 @@ function diskOn(volume: Volume): DiskMapping {
 const block = (path: string): Volume => ({ kind: "block", path, format: "raw" });
 
 describe("the legacy settings", () => {
-  test.each(["/dev/vg/vm1", "/dev/mapper/vg-vm1"])("ask for plain on logical volumes: %s", (path) => {
-    expect(legacyAsk(ON, diskOn(block(path)))).toEqual([
-      { source: "legacy.enabled", enabled: true, format: "plain" },
-    ]);
-  });
+  test.each(["/dev/vg/vm1", "/dev/mapper/vg-vm1", "/dev/mapper/a-b-c_disk-dmcrypt"])(
+    "ask for plain on logical volumes: %s",
+    (path) => {
+      expect(legacyAsk(ON, diskOn(block(path)))).toEqual([
+        { source: "legacy.enabled", enabled: true, format: "plain" },
+      ]);
+    },
+  );
 
   test.each<[string, Volume]>([
     ["image files", { kind: "file", path: "/srv/vm/vda.img", format: "raw" }],

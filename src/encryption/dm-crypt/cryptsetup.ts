@@ -7,7 +7,10 @@ import type { EncryptionSpec } from "../luks-spec.js";
 export const CODE = { ok: 0, wrong: 1, rejected: 2, device: 4, busy: 5 } as const;
 const ANSWERS = [CODE.wrong, CODE.rejected, CODE.device, CODE.busy];
 
-/** Milliseconds; what waits longer waits for a device that does not answer. */
+/**
+ * Milliseconds; what waits longer waits for a device that does not answer. To open takes longest, where a person's
+ * passphrase is stretched.
+ */
 const TIMEOUT = { open: 30_000, close: 10_000 };
 
 export interface Opening {
@@ -41,6 +44,12 @@ export class Cryptsetup {
     return await passphrase.use((input) =>
       this.#run({ args: [...open, ...options], fds: [volume, lock], input, timeout }),
     );
+  }
+
+  /** Of a LUKS header, of either version; `wrong` where there is none. */
+  async headerUuid(volume: number, lock: number): Promise<CommandResult> {
+    const args = ["luksUUID", "--", "/proc/self/fd/3"];
+    return await this.#run({ args, fds: [volume, lock], timeout: TIMEOUT.close });
   }
 
   async close(name: string, lock: number): Promise<CommandResult> {

@@ -2,25 +2,25 @@ import { setTimeout } from "node:timers/promises";
 import type { ErrorCode } from "../../error/catalogue.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
+import { parseKeyUuid } from "../../keystore/key-uuid.js";
 import type { Secret } from "../../secret/secret.js";
 import { volumeNotGrown } from "../../storage/volume-error.js";
-import { VolumeFile } from "../../storage/volume-file.js";
+import { deviceNumber, VolumeFile } from "../../storage/volume-file.js";
 import { VolumeLocks } from "../../storage/volume-lock.js";
 import type { Closed, MappingClaim, MappingOwner, MappingRequest, Mappings } from "../encryption-provider.js";
 import { CODE, complaintOf, Cryptsetup } from "./cryptsetup.js";
-import { findMapping, isOpenedWith, liesOn, loopOn } from "./kernel-mapping.js";
-import { MappingClaims } from "./mapping-claims.js";
+import { findMapping, isOfKind, isOpenedFor } from "./kernel-mapping.js";
+import { type KeptClaim, MappingClaims } from "./mapping-claims.js";
 import {
   claimedByOther,
-  hasHeader,
   mappingBusy,
   mappingForeign,
   notClaimed,
   openingFailed,
-  volumeInUse,
+  otherHeader,
 } from "./mapping-error.js";
 import { isMappingName } from "./mapping-name.js";
-import { writerOf } from "./volume-writer.js";
+import { refuseHeader, refuseOther, refuseUsed } from "./volume-check.js";
 
 /** Milliseconds that a mapping's users have to let it go: udev looks at every device that was closed. */
 const PATIENCE = 3000;
@@ -44,7 +44,8 @@ export class DmCryptMappings implements Mappings {
     { claims, locks }: MappingPlaces,
   ) {
     this.#claims = new MappingClaims(claims);
-    // less than virsh waits for libvirtd, and more than opening takes
+    // more than opening takes with a passphrase of ours, and less than cryptsetup is given for a device that does not
+    // answer: libvirt waits for a hook with the guest locked, and nobody is to wait for that as well
     this.#locks = new VolumeLocks(runner, locks, 10);
     this.#cryptsetup = new Cryptsetup(runner);
   }
@@ -57,26 +58,33 @@ export class DmCryptMappings implements Mappings {
     await this.#locks.hold(lockOf(name), async (lock) => {
       await this.#closeLeftover(request, lock);
       await this.#alone(file, async () => {
-        const loop = await loopLeftOn(file);
-        if (loop !== undefined) throw volumeInUse(request, `loop device ${loop} is made of it`);
-        const writer = writerOf(file);
-        if (writer !== undefined) throw volumeInUse(request, writer);
+        await refuseUsed(file, request);
+        const opening = { ...request, file, passphrase, lock };
         if (request.spec.format === "plain") await refuseHeader(file);
-        await this.#openClaimed({ ...request, file, passphrase, lock });
+        else await this.#refuseOtherHeader(opening);
+        await this.#openClaimed(opening);
       });
     });
   }
 
   async close(name: string, guest?: Pick<MappingOwner, "id">): Promise<Closed> {
+    const claim = this.#claimFor(name, guest);
     // nothing of ours: no lock, no process
-    if (this.#claimFor(name, guest) === undefined) return { kind: "closed" };
+    if (claim === undefined) return { kind: "closed" };
     return await this.#locks.hold(lockOf(name), async (lock) => {
-      const claim = this.#claimFor(name, guest);
-      if (claim === undefined) return { kind: "closed" };
-      const closed = await this.#closeClaimed(claim, lock);
-      if (closed.kind === "closed") this.#claims.remove(name);
-      else await this.#cryptsetup.closeLater(name, lock);
-      return closed;
+      // another one is that of a start which came while this waited
+      if (this.#claims.read(name)?.nonce !== claim.nonce) return { kind: "closed" };
+      const ending = await this.#closeClaimed(claim, lock);
+      switch (ending) {
+        case "closed":
+          this.#claims.remove(name);
+          return { kind: "closed" };
+        case "busy":
+          await this.#cryptsetup.closeLater(name, lock);
+          return { kind: "busy" };
+        case "foreign":
+          return { kind: "busy", why: "a mapping of this name is open that was not opened for this disk" };
+      }
     });
   }
 
@@ -90,24 +98,44 @@ export class DmCryptMappings implements Mappings {
     });
   }
 
+  async hold<T>(name: string, work: () => Promise<T>): Promise<T> {
+    return await this.#locks.hold(lockOf(name), work);
+  }
+
   claims(guestId?: string): readonly MappingClaim[] {
     return this.#claims.all().filter(({ guest }) => guestId === undefined || guest.id === guestId);
   }
 
-  #claimFor(name: string, guest: Pick<MappingOwner, "id"> | undefined): MappingClaim | undefined {
+  #claimFor(name: string, guest: Pick<MappingOwner, "id"> | undefined): KeptClaim | undefined {
     const claim = this.#claims.read(name);
     return guest === undefined || claim?.guest.id === guest.id ? claim : undefined;
   }
 
   /** @throws MAPPING_FOREIGN, MAPPING_BUSY */
-  async #closeLeftover({ name, guest }: MappingRequest, lock: number): Promise<void> {
+  async #closeLeftover(request: MappingRequest, lock: number): Promise<void> {
+    const { name, guest, disk, uuid } = request;
     const claim = this.#claims.read(name);
     if (findMapping(name) !== undefined) {
       if (claim === undefined || !isOpen(claim)) throw notClaimed(name);
-      if (claim.guest.id !== guest.id) throw claimedByOther(claim);
+      // volumes of one name in two groups have one name for their plain mappings
+      const isItsOwn = claim.guest.id === guest.id && claim.disk === disk && claim.uuid === uuid;
+      if (!isItsOwn) throw claimedByOther(claim, guest);
     }
     if (claim === undefined) return;
-    if ((await this.#closeClaimed(claim, lock)).kind === "busy") throw await mappingBusy(name);
+    const ending = await this.#closeClaimed(claim, lock);
+    if (ending === "busy") throw await mappingBusy(name);
+    if (ending === "foreign") throw notClaimed(name);
+  }
+
+  /**
+   * Before there is a mapping: killed after it, nobody would know whose that is.
+   * By a process, which can be left behind where a device does not answer. @throws LUKS_UUID_MISMATCH
+   */
+  async #refuseOtherHeader(opening: ClaimedOpening): Promise<void> {
+    const { uuid, volume, file, lock } = opening;
+    const result = await this.#cryptsetup.headerUuid(file.fd, lock);
+    if (result.exitCode !== CODE.ok) throw await openingFailed(opening, result);
+    if (parseKeyUuid(result.stdout.trim()) !== uuid) throw otherHeader(volume.path, uuid);
   }
 
   /** The kernel claims a block device for one mapping; a file could get a loop device for each. */
@@ -118,15 +146,16 @@ export class DmCryptMappings implements Mappings {
   }
 
   async #openClaimed(opening: ClaimedOpening): Promise<void> {
-    const { name, guest, disk, uuid, volume, file, lock } = opening;
-    const claim = { name, guest, disk, uuid, volume: volume.path };
-    this.#claims.write(claim);
+    const { name, guest, disk, uuid, volume, spec, file, lock } = opening;
+    const device = file.stats.isBlockDevice() ? deviceNumber(file.stats) : null;
+    const { format } = spec;
+    const claim = this.#claims.write({ name, guest, disk, uuid, volume: volume.path, format, device });
     let made = false;
     try {
       const result = await this.#cryptsetup.open({ ...opening, volume: file.fd });
       made = result.exitCode === CODE.ok;
       if (!made) throw await openingFailed(opening, result);
-      refuseOther(opening);
+      refuseOther(claim, file);
     } catch (thrown) {
       // whoever gets no answer in time does not know what cryptsetup still does: the reaper looks later
       if (!hasCode(thrown, "TOOL_TIMEOUT"))
@@ -135,32 +164,33 @@ export class DmCryptMappings implements Mappings {
     }
   }
 
-  /** A claim whose mapping could not be closed stays, for the reaper. */
-  async #takeBack(claim: MappingClaim, { made, thrown, lock }: Failure): Promise<void> {
+  /** A claim stays, for the reaper, whose mapping could not be closed, or cannot be told from another's. */
+  async #takeBack(claim: KeptClaim, { made, thrown, lock }: Failure): Promise<void> {
     const { name } = claim;
     // one that somebody else made of this name at this moment is none of ours
     if (!hasCode(thrown, "MAPPING_FOREIGN")) {
-      const closed = made ? await this.#remove(name, lock) : await this.#closeClaimed(claim, lock);
-      if (closed.kind === "busy") return;
+      const ending = made ? await this.#remove(name, lock) : await this.#closeClaimed(claim, lock);
+      if (ending !== "closed") return;
     }
     this.#claims.remove(name);
   }
 
-  /** Nothing where there is none, or one that was not opened for this claim. */
-  async #closeClaimed(claim: MappingClaim, lock: number): Promise<Closed> {
+  /** Nothing is done where there is none, or one that was not opened for this claim. */
+  async #closeClaimed(claim: KeptClaim, lock: number): Promise<Ending> {
     const { name } = claim;
     if (isOpen(claim)) return await this.#remove(name, lock);
-    if (findMapping(name) === undefined && (await this.#isHalfMade(claim)))
-      await this.#removeHalfMade(name, lock);
-    return { kind: "closed" };
+    if (findMapping(name) !== undefined) return "foreign";
+    if (await this.#isHalfMade(claim)) await this.#removeHalfMade(name, lock);
+    return "closed";
   }
 
   /** sysfs does not show a mapping that has no table yet, where a cryptsetup was killed in the middle. */
-  async #isHalfMade({ name, uuid: key }: MappingClaim): Promise<boolean> {
+  async #isHalfMade(claim: KeptClaim): Promise<boolean> {
+    const { name } = claim;
     const args = ["info", "--columns", "--noheadings", "--options", "uuid", "--", name];
     // 1: there is none
     const { exitCode, stdout } = await this.runner.run({ tool: "dmsetup", args, answers: [1] });
-    return exitCode === 0 && isOpenedWith({ uuid: stdout.trim() }, name, key);
+    return exitCode === 0 && isOfKind({ uuid: stdout.trim() }, claim);
   }
 
   /** cryptsetup knows none that has no table. */
@@ -169,17 +199,17 @@ export class DmCryptMappings implements Mappings {
   }
 
   /** @throws TOOL_FAILED, TOOL_TIMEOUT */
-  async #remove(name: string, lock: number): Promise<Closed> {
+  async #remove(name: string, lock: number): Promise<"closed" | "busy"> {
     const end = performance.now() + PATIENCE;
     for (;;) {
       const result = await this.#cryptsetup.close(name, lock);
-      if (findMapping(name) === undefined) return { kind: "closed" };
+      if (findMapping(name) === undefined) return "closed";
       if (result.exitCode !== CODE.busy) break;
-      if (performance.now() > end) return { kind: "busy" };
+      if (performance.now() > end) return "busy";
       await setTimeout(PAUSE);
     }
     await this.#removeHalfMade(name, lock);
-    return { kind: "closed" };
+    return "closed";
   }
 }
 
@@ -188,6 +218,9 @@ interface ClaimedOpening extends MappingRequest {
   readonly passphrase: Secret;
   readonly lock: number;
 }
+
+/** What became of a claim's mapping; `foreign` where there is one of its name that was not opened for it. */
+type Ending = "closed" | "busy" | "foreign";
 
 interface Failure {
   /** Whether cryptsetup had made the mapping. */
@@ -201,44 +234,11 @@ function lockOf(name: string): string {
 }
 
 /** Whether there is a mapping that was opened for this claim. */
-function isOpen({ name, uuid }: MappingClaim): boolean {
-  const mapping = findMapping(name);
-  return mapping !== undefined && isOpenedWith(mapping, name, uuid);
+function isOpen(claim: KeptClaim): boolean {
+  const mapping = findMapping(claim.name);
+  return mapping !== undefined && isOpenedFor(mapping, claim);
 }
 
 function hasCode(thrown: unknown, code: ErrorCode): boolean {
   return thrown instanceof LuksmithError && thrown.code === code;
-}
-
-/** A loop device on this file that does not go: some kernels take a moment after its mapping is closed. */
-async function loopLeftOn(file: VolumeFile): Promise<string | undefined> {
-  for (let tries = 5; tries > 0 && loopOn(file) !== undefined; tries--) await setTimeout(PAUSE);
-  return loopOn(file);
-}
-
-/** The guest would see noise, and may take it for an empty disk. @throws LUKS_UUID_MISMATCH, VOLUME_UNREADABLE */
-async function refuseHeader(file: VolumeFile): Promise<void> {
-  if (!(await hasHeader(file))) return;
-  throw new LuksmithError("LUKS_UUID_MISMATCH", {
-    what: `cannot open volume ${file.path} as plain dm-crypt`,
-    why: "it has a LUKS header",
-    hint: "find out which volume the disk should have",
-  });
-}
-
-/** @throws LUKS_UUID_MISMATCH, VOLUME_NOT_FOUND if what was opened is not what was meant */
-function refuseOther({ name, uuid, volume, file }: ClaimedOpening): void {
-  const mapping = findMapping(name);
-  if (mapping === undefined || !liesOn(mapping, file)) {
-    throw new LuksmithError("VOLUME_NOT_FOUND", {
-      what: `cannot open volume ${volume.path} with dm-crypt`,
-      why: "it was moved, deleted or replaced meanwhile",
-    });
-  }
-  if (isOpenedWith(mapping, name, uuid)) return;
-  throw new LuksmithError("LUKS_UUID_MISMATCH", {
-    what: `cannot open volume ${volume.path} with dm-crypt`,
-    why: `its LUKS header is not the one of key ${uuid}`,
-    hint: "find out which volume the disk should have",
-  });
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { errnoOf } from "../../error/luksmith-error.js";
-import type { KeyUuid } from "../../keystore/key-uuid.js";
 import { deviceNumber, type VolumeFile } from "../../storage/volume-file.js";
+import type { KeptClaim } from "./mapping-claims.js";
 
 /** A device of device-mapper, as sysfs shows it: nothing here starts a process, or waits for a device. */
 export interface KernelMapping {
@@ -24,12 +24,28 @@ export function findMapping(name: string): KernelMapping | undefined {
   return undefined;
 }
 
-/** Whether cryptsetup made it of a volume with this key's header; plain dm-crypt has no header to tell that. */
-export function isOpenedWith({ uuid }: Pick<KernelMapping, "uuid">, name: string, key: KeyUuid): boolean {
+/**
+ * Whether it is the mapping that was opened for this claim. Plain dm-crypt has no header that tells: its mapping must at
+ * least be made of the claimed device, where the kernel says of which it is made.
+ */
+export function isOpenedFor(mapping: KernelMapping, claim: KeptClaim): boolean {
+  if (!isOfKind(mapping, claim)) return false;
+  return claim.format !== "plain" || claim.device === null || mayLieOn(mapping, claim.device);
+}
+
+/** Whether cryptsetup made it in the claim's format under the claim's name, and of a header with the claim's key. */
+export function isOfKind(
+  { uuid }: Pick<KernelMapping, "uuid">,
+  { name, uuid: key, format }: KeptClaim,
+): boolean {
   const id = key.replaceAll("-", "");
-  return ["LUKS1-" + id, "LUKS2-" + id, "PLAIN"].some(
-    (kind) => uuid === `CRYPT-${kind}-${name}`.slice(0, LONGEST_UUID),
-  );
+  const kind = { luks: `LUKS1-${id}`, luksv2: `LUKS2-${id}`, plain: "PLAIN" }[format];
+  return uuid === `CRYPT-${kind}-${name}`.slice(0, LONGEST_UUID);
+}
+
+function mayLieOn({ number }: KernelMapping, device: string): boolean {
+  const slaves = `/sys/dev/block/${number}/slaves`;
+  return namesIn(slaves).every((name) => textIn(`${slaves}/${name}/dev`) === device);
 }
 
 /** Whether the mapping is made of this file or device, and of nothing else. */

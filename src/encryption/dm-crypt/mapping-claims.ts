@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { errnoOf, LuksmithError } from "../../error/luksmith-error.js";
@@ -7,7 +8,17 @@ import { removeLeftovers } from "../../fs/leftovers.js";
 import { systemErrorOf } from "../../fs/system-error.js";
 import { parseKeyUuid } from "../../keystore/key-uuid.js";
 import type { MappingClaim, MappingOwner } from "../encryption-provider.js";
+import type { EncryptionFormat } from "../luks-spec.js";
 import { isMappingName } from "./mapping-name.js";
+
+/** A claim, with what tells the mapping that was opened for it from all others. */
+export interface KeptClaim extends MappingClaim {
+  readonly format: EncryptionFormat;
+  /** `MAJOR:MINOR` of the volume; null for a file, which is given a loop device only when it is opened. */
+  readonly device: string | null;
+  /** Of this one opening: a later one for the same guest has another. */
+  readonly nonce: string;
+}
 
 /** Longer than any claim that we write. */
 const LIMIT = 64 * 1024;
@@ -21,14 +32,16 @@ export class MappingClaims {
   constructor(private readonly directory: string) {}
 
   /** Replaces the one of this name. @throws NOT_PERMITTED */
-  write(claim: MappingClaim): void {
-    const { name, guest, disk, uuid, volume } = claim;
-    const text = JSON.stringify({ name, guest: { id: guest.id, name: guest.name }, disk, uuid, volume });
+  write({ name, guest, disk, uuid, volume, format, device }: Omit<KeptClaim, "nonce">): KeptClaim {
+    const owner = { id: guest.id, name: guest.name };
+    const claim = { name, guest: owner, disk, uuid, volume, format, device, nonce: randomUUID() };
+    const text = JSON.stringify(claim);
     this.#change(() => {
       makeDirectory(this.directory, 0o700);
       removeLeftovers(this.directory);
       replaceFile(this.#pathOf(name), Buffer.from(`${text}\n`), 0o600);
     });
+    return claim;
   }
 
   /** Idempotent. @throws NOT_PERMITTED */
@@ -36,7 +49,7 @@ export class MappingClaims {
     this.#change(() => removeFile(this.#pathOf(name)));
   }
 
-  read(name: string): MappingClaim | undefined {
+  read(name: string): KeptClaim | undefined {
     if (!isMappingName(name)) return undefined;
     try {
       const bytes = readGuardedFile(this.#pathOf(name), PRIVATE_FILE, LIMIT);
@@ -48,7 +61,7 @@ export class MappingClaims {
     }
   }
 
-  all(): MappingClaim[] {
+  all(): KeptClaim[] {
     return this.#names().flatMap((name) => this.read(name) ?? []);
   }
 
@@ -81,14 +94,20 @@ export class MappingClaims {
   }
 }
 
-function parseClaim(name: string, text: string): MappingClaim | undefined {
+const FORMATS = ["plain", "luks", "luksv2"] as const satisfies readonly EncryptionFormat[];
+
+function parseClaim(name: string, text: string): KeptClaim | undefined {
   const claim = objectOf(tryParse(text));
   const guest = ownerOf(claim?.["guest"]);
-  const [disk, uuid, volume] = ["disk", "uuid", "volume"].map((key) => textOf(claim?.[key]));
+  const [disk, uuid, volume, nonce] = ["disk", "uuid", "volume", "nonce"].map((key) => textOf(claim?.[key]));
   const key = uuid === undefined ? undefined : parseKeyUuid(uuid);
   if (claim?.["name"] !== name || guest === undefined || disk === undefined || volume === undefined)
     return undefined;
-  return key === undefined ? undefined : { name, guest, disk, uuid: key, volume };
+  const format = FORMATS.find((known) => known === claim["format"]);
+  const device = claim["device"] === null ? null : textOf(claim["device"]);
+  if (key === undefined || nonce === undefined || format === undefined || device === undefined)
+    return undefined;
+  return { name, guest, disk, uuid: key, volume, format, device, nonce };
 }
 
 function ownerOf(value: unknown): MappingOwner | undefined {

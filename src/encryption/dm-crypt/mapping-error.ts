@@ -2,10 +2,11 @@ import { stat } from "node:fs/promises";
 import { errnoOf, LuksmithError } from "../../error/luksmith-error.js";
 import { shellWord } from "../../error/shell-word.js";
 import type { CommandResult } from "../../exec/command-runner.js";
+import type { KeyUuid } from "../../keystore/key-uuid.js";
 import { writersOf } from "../../storage/block/device-users.js";
 import { passphraseRejected } from "../../storage/volume-error.js";
 import type { VolumeFile } from "../../storage/volume-file.js";
-import type { MappingClaim, MappingRequest } from "../encryption-provider.js";
+import type { MappingClaim, MappingOwner, MappingRequest } from "../encryption-provider.js";
 import { LUKS_HEADER_BLOCK, readLuksHeader } from "../luks-header.js";
 import { CODE, complaintOf } from "./cryptsetup.js";
 import { hasDeviceMapper } from "./dm-crypt-kernel.js";
@@ -29,9 +30,17 @@ export function notClaimed(name: string): LuksmithError {
   );
 }
 
-export function claimedByOther({ name, guest, disk }: MappingClaim): LuksmithError {
+/** @param asking the guest for which it was to be opened */
+export function claimedByOther(
+  { name, guest, disk }: MappingClaim,
+  asking: Pick<MappingOwner, "id">,
+): LuksmithError {
   const why = `it is open for disk ${disk} of guest ${guest.name}`;
-  return mappingForeign(name, why, "give each guest volumes of its own, or stop that guest");
+  const hint =
+    asking.id === guest.id
+      ? "give each disk a volume of its own, and each volume a name of its own"
+      : "give each guest volumes of its own, or stop that guest";
+  return mappingForeign(name, why, hint);
 }
 
 export async function mappingBusy(name: string): Promise<LuksmithError> {
@@ -47,6 +56,14 @@ export function volumeInUse({ volume }: Pick<MappingRequest, "volume">, why: str
     what: `cannot open volume ${volume.path}`,
     why,
     hint: "give each guest volumes of its own; see who has it: lsblk, losetup --list",
+  });
+}
+
+export function otherHeader(path: string, uuid: KeyUuid): LuksmithError {
+  return new LuksmithError("LUKS_UUID_MISMATCH", {
+    what: `cannot open volume ${path} with dm-crypt`,
+    why: `its LUKS header is not the one of key ${uuid}`,
+    hint: "find out which volume the disk should have",
   });
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { PAYLOAD_OFFSET } from "../../encryption/luks-header.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
@@ -17,18 +18,29 @@ export type AllocationPlace =
 const STEP = 1024 ** 3;
 const STEP_TIMEOUT = 600_000;
 
-/** `VolumeAllocator.allocate` for a logical volume. */
+/** Of a volume that is not overwritten yet: whoever finds it under its temporary name may remove it. */
+const UNFINISHED = "luksmith.unfinished";
+
+type Ports = { readonly runner: CommandRunner; readonly locks: VolumeLocks };
+
+/** `VolumeAllocator.allocate` for a logical volume. What a killed try has left is removed by the next one. */
 export async function allocateLv(
   path: string,
   lv: LvName,
   guestSize: bigint,
   place: AllocationPlace,
-  { runner, locks }: { readonly runner: CommandRunner; readonly locks: VolumeLocks },
+  { runner, locks }: Ports,
 ): Promise<bigint> {
-  return await locks.hold(`size of logical volume ${fullName(lv)}`, async () => {
+  const size = wholeSectors(guestSize) + BigInt(PAYLOAD_OFFSET);
+  return await locks.hold(`size of logical volume ${fullName(lv)}`, async (lock) => {
     try {
       if ((await reportLv(runner, lv)) !== undefined) throw volumeExists(path);
-      return await create(runner, path, lv, wholeSectors(guestSize) + BigInt(PAYLOAD_OFFSET), place);
+      switch (place.kind) {
+        case "group":
+          return await new ThickAllocation(runner, path, lv, lock).run(size);
+        case "thin-pool":
+          return (await create(runner, path, lv, thinArguments(place.pool, size))).size;
+      }
     } catch (thrown) {
       if (!(thrown instanceof LuksmithError) || thrown.code === "VOLUME_EXISTS") throw thrown;
       throw volumeNotAllocated(path, thrown.why ?? thrown.message);
@@ -36,57 +48,102 @@ export async function allocateLv(
   });
 }
 
+/** Has its name only when it is empty: until then it holds what its extents held, and nobody could tell. */
+class ThickAllocation {
+  readonly #temporary: LvName;
+
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly path: string,
+    private readonly lv: LvName,
+    private readonly lock: number,
+  ) {
+    this.#temporary = { group: lv.group, volume: temporaryName(lv.volume) };
+  }
+
+  async run(size: bigint): Promise<bigint> {
+    await this.removeLeftover();
+    const made = await create(this.runner, this.path, this.#temporary, thickArguments(size));
+    try {
+      await this.overwrite(made);
+      await this.rename();
+      return made.size;
+    } catch (thrown) {
+      // whatever has this name by now: only the one that was made here
+      await this.remove(`lv_uuid=${made.uuid}`);
+      throw thrown;
+    }
+  }
+
+  private async removeLeftover(): Promise<void> {
+    const left = await reportLv(this.runner, this.#temporary);
+    if (left !== undefined) await this.remove(`lv_uuid=${left.uuid} && lv_tags=${UNFINISHED}`);
+  }
+
+  private async remove(selection: string): Promise<void> {
+    await runLvm(this.runner, "lvremove", ["--yes", "--select", selection, "--", this.lv.group]);
+  }
+
+  /** Extents hold what the volume before held: a volume is empty, and may be formatted, once it is all zeros. */
+  private async overwrite({ size }: LvReport): Promise<void> {
+    const { group, volume } = this.#temporary;
+    await using file = await VolumeFile.open(`/dev/${group}/${volume}`, "read-write", "block device");
+    for (let offset = 0; offset < size; offset += STEP) {
+      const length = Math.min(STEP, Number(size) - offset);
+      await this.runner.run({
+        tool: "blkdiscard",
+        args: ["--zeroout", "--offset", `${offset}`, "--length", `${length}`, "--", "/proc/self/fd/3"],
+        // one that outlives this process keeps the next try waiting
+        fds: [file.fd, this.lock],
+        timeout: STEP_TIMEOUT,
+      });
+    }
+    await file.sync();
+  }
+
+  private async rename(): Promise<void> {
+    const { group, volume } = this.lv;
+    const names = [this.#temporary.volume, volume];
+    const answer = await askLvm(this.runner, "lvrename", ["--", group, ...names]);
+    if (answer.kind === "failed") throw notMade(this.path, answer.reason);
+    // killed before this, it is a volume as any other: the tag counts under a temporary name alone
+    await runLvm(this.runner, "lvchange", ["--deltag", UNFINISHED, "--", fullName(this.lv)]);
+  }
+}
+
 async function create(
   runner: CommandRunner,
   path: string,
-  lv: LvName,
-  size: bigint,
-  place: AllocationPlace,
-): Promise<bigint> {
-  const answer = await askLvm(runner, "lvcreate", [
-    // it would ask before it wipes what it finds
-    "--yes",
-    ...sizeArguments(place, size),
-    ...["--name", lv.volume, "--", lv.group],
-  ]);
-  if (answer.kind === "failed")
-    throw / already exists/.test(answer.reason)
-      ? volumeExists(path)
-      : volumeNotAllocated(path, answer.reason);
-  const made = await reportLv(runner, lv);
+  { group, volume }: LvName,
+  more: readonly string[],
+): Promise<LvReport> {
+  // --yes: it would ask before it wipes what it finds
+  const answer = await askLvm(runner, "lvcreate", ["--yes", ...more, "--name", volume, "--", group]);
+  if (answer.kind === "failed") throw notMade(path, answer.reason);
+  const made = await reportLv(runner, { group, volume });
   if (made === undefined) throw volumeNotAllocated(path, "it was removed at once");
-  if (place.kind === "thin-pool") return made.size;
-  try {
-    await overwrite(runner, path, made);
-    return made.size;
-  } catch (thrown) {
-    // whatever has this name by now: only the one that was made here
-    await runLvm(runner, "lvremove", ["--yes", "--select", `lv_uuid=${made.uuid}`, "--", lv.group]);
-    throw thrown;
-  }
+  return made;
 }
 
-function sizeArguments(place: AllocationPlace, size: bigint): string[] {
-  switch (place.kind) {
-    case "group":
-      // nobody may find, and act on, what the extents hold before they are overwritten
-      return ["--type", "linear", "--wipesignatures", "y", "--zero", "y", "--size", `${size}b`];
-    case "thin-pool":
-      return ["--type", "thin", "--thinpool", place.pool, "--virtualsize", `${size}b`];
-  }
+function notMade(path: string, reason: string): LuksmithError {
+  // the name in question, and not one that is temporary
+  const isTaken = / already exists/.test(reason) && !reason.includes(TEMPORARY);
+  return isTaken ? volumeExists(path) : volumeNotAllocated(path, reason);
 }
 
-/** Extents hold what the volume before held: a volume is empty, and may be formatted, once it is all zeros. */
-async function overwrite(runner: CommandRunner, path: string, { size }: LvReport): Promise<void> {
-  await using file = await VolumeFile.open(path, "read-write", "block device");
-  for (let offset = 0; offset < size; offset += STEP) {
-    const length = Math.min(STEP, Number(size) - offset);
-    await runner.run({
-      tool: "blkdiscard",
-      args: ["--zeroout", "--offset", `${offset}`, "--length", `${length}`, "--", "/proc/self/fd/3"],
-      fds: [file.fd],
-      timeout: STEP_TIMEOUT,
-    });
-  }
-  await file.sync();
+const TEMPORARY = "luksmith-unfinished-";
+
+/** Short, however long the name is; one for each, so that nothing is taken for another volume's leftover. */
+function temporaryName(volume: string): string {
+  return `${TEMPORARY}${createHash("sha256").update(volume).digest("hex").slice(0, 16)}`;
+}
+
+function thickArguments(size: bigint): string[] {
+  // nobody may find, and act on, what the extents hold before they are overwritten
+  const wiped = ["--type", "linear", "--wipesignatures", "y", "--zero", "y"];
+  return [...wiped, "--addtag", UNFINISHED, "--size", `${size}b`];
+}
+
+function thinArguments(pool: string, size: bigint): string[] {
+  return ["--type", "thin", "--thinpool", pool, "--virtualsize", `${size}b`];
 }

@@ -16,7 +16,7 @@ import { type Volume, volumeName } from "../volume.js";
 import { volumeAbsent, volumeUnreadable } from "../volume-error.js";
 import { type Access, deviceNumber, VolumeFile } from "../volume-file.js";
 
-export const LVM_TOOLS: readonly Tool[] = ["lvchange", "lvcreate", "lvextend", "lvremove", "lvs"];
+export const LVM_TOOLS: readonly Tool[] = ["lvchange", "lvcreate", "lvextend", "lvremove", "lvrename", "lvs"];
 
 /** What all logical volumes have in common. Those that are not active are, while they are open. */
 export abstract class LvBackend extends RawLuksBackend implements VolumeAllocator {

@@ -1,7 +1,7 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 
-type LvmTool = "lvchange" | "lvcreate" | "lvextend" | "lvremove" | "lvs";
+type LvmTool = "lvchange" | "lvcreate" | "lvextend" | "lvremove" | "lvrename" | "lvs";
 
 /** What an LVM command answered: its output, or why it could not do what it was told. */
 export type LvmAnswer =

@@ -1,3 +1,5 @@
+import { execa } from "execa";
+import { once } from "node:events";
 import { closeSync, existsSync, openSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -148,6 +150,28 @@ describe("opening", () => {
     const volume = { kind: "block", path: loop.path, format: "raw" } as const;
     await expectRefused(lab.open(lab.requestFor(volume, "plain")), "VOLUME_BUSY");
   });
+
+  it.each(["file", "block"] as const)(
+    "refuses a %s to which a running QEMU may write, and takes it afterwards",
+    async (kind) => {
+      using group = new VolumeGroup();
+      const volume =
+        kind === "file"
+          ? lab.makeFile()
+          : ({ kind, path: group.create("vm1", SIZE), format: "raw" } as const);
+      const request = lab.make(kind, "luks", { volume });
+      const qemu = execa("qemu-io", ["-f", "raw", volume.path], { stdin: "pipe", reject: false });
+      qemu.stdin.write("read 0 512\n");
+      await once(qemu.stdout, "data");
+
+      await expectRefused(lab.open(request), "VOLUME_BUSY");
+
+      qemu.stdin.end();
+      await qemu;
+      await lab.open(request);
+      expect(await lab.mappings.close(request.name)).toEqual({ kind: "closed" });
+    },
+  );
 
   it("is done by one of two processes after the other", async () => {
     const request = lab.make("file", "luks");

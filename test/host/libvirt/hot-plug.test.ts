@@ -57,6 +57,7 @@ describe("giving a disk to a running guest", () => {
     await expect(hotPlug.attach(GUEST, "vdb")).rejects.toMatchObject({
       code: "DISK_ATTACH_FAILED",
       why: "Failed: no",
+      hint: "put this right and run the command again",
     });
     expect(runner.scripts.slice(-2)).toEqual([REMOVE, SHOW]);
   });

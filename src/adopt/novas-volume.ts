@@ -61,7 +61,7 @@ export async function requireLogicalVolume(volume: PathVolume, storage: StorageR
 }
 
 /** Whether something known must be found in what the key decrypts. */
-export type Proof = "wanted" | "waived";
+type Proof = "wanted" | "waived";
 
 /** How the volume is encrypted, and what shows that the key is the right one; undefined where nothing does. */
 interface Finding {

@@ -1,18 +1,20 @@
-import { statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { Command, Option } from "commander";
 import { type ConvertPorts, convertDisk } from "../convert/convert-disk.js";
 import { type ConvertTarget, gatherConvertFacts } from "../convert/gather-convert.js";
 import { type ConvertPlan, planConvert } from "../convert/plan-convert.js";
+import { removalOf } from "../convert/removal.js";
 import { stagesOf, tasksOf } from "../convert/convert-tasks.js";
 import type { Container } from "../di.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { EngineChoice } from "../encryption/encryption-providers.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { printable } from "../error/printable.js";
-import { shellWord } from "../error/shell-word.js";
+import type { KeyRecord } from "../generated/key-record.js";
 import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import { newKeyUuid } from "../keystore/key-uuid.js";
 import { KeySession } from "../plan/key-session.js";
+import type { Resources } from "../plan/perform.js";
 import { planOf, type Plan } from "../plan/step.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
@@ -23,6 +25,7 @@ import { VolumeLocks } from "../storage/volume-lock.js";
 import { CLOCK, COMMAND_RUNNER, SETTINGS } from "../tokens.js";
 import { changeGuest, resourcesOf } from "./change.js";
 import { requireDisk } from "./guest-disk.js";
+import { isDevice, isVolumePath } from "./new-disk.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
 import { WATCHER } from "./percent-progress.js";
@@ -81,6 +84,11 @@ async function convertOne(
   const disk = requireDisk(guest, dev);
   if (isConverted(disk)) {
     print(`${guest.name}: ${dev} is ${disk.encryption_format === "luks" ? "LUKS" : "LUKS2"} already`);
+    for (const old of await oldVolumes(guest, dev, resources)) {
+      const when = "once the guest has all its data, and if nobody else has that volume:";
+      const removal = removalOf(old.volume, lvNameOf(old.volume), old.uuid, when);
+      print([`the old volume is still there: ${old.volume}, with key ${old.uuid}`, ...removal].join("\n"));
+    }
     return planOf();
   }
   using session = new KeySession();
@@ -145,24 +153,33 @@ function targetFor(guest: ConfiguredGuest, disk: DiskMapping, { to, pool }: Opti
 }
 
 function volumeAt(path: string): PathVolume {
-  if (!/^\/[^\p{Cc}]+$/u.test(path)) {
+  if (!isVolumePath(path)) {
     throw new LuksmithError("USAGE", {
       what: `"${printable(path)}" names no volume`,
-      hint: "it must be an absolute path",
+      hint: "it must be an absolute path, without . and ..",
     });
   }
-  const isDevice = statSync(path, { throwIfNoEntry: false })?.isBlockDevice() ?? path.startsWith("/dev/");
-  return { kind: isDevice ? "block" : "file", path, format: "raw" };
+  return { kind: isDevice(path) ? "block" : "file", path, format: "raw" };
+}
+
+/** What a conversion of this disk has left, where the keystores tell. */
+async function oldVolumes({ id }: Guest, dev: string, { keyring }: Resources): Promise<KeyRecord[]> {
+  const query = { guestId: id };
+  const keystores = await keyring.all();
+  const found = await Promise.allSettled(keystores.map((keystore) => keystore.find(query)));
+  return found
+    .flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []))
+    .filter(({ disk, encryption }) => disk === dev && encryption.format === "plain")
+    .filter(({ volume }) => existsSync(volume));
 }
 
 /** The old volume is the administrator's to remove, once he has seen the guest run. */
 function ending({ guest, disk, source, target, record }: ConvertPlan): string {
-  const { uuid, annotation } = source;
+  const { uuid, annotation, lv } = source;
   const old = annotation.volume.path;
-  const remove = lvNameOf(old) === undefined ? `rm ${shellWord(old)}` : `lvremove ${shellWord(old)}`;
   return [
     `${guest.name}: ${disk} is ${target.volume.path} now, encrypted under key ${record.uuid}`,
-    `${old} and its key ${uuid} are as they were; once the guest has run and has all its data:`,
-    `  ${remove} && luksmith keys delete ${uuid} --volume-is-gone`,
+    `${old} and its key ${uuid} are as they were`,
+    ...removalOf(old, lv, uuid),
   ].join("\n");
 }

@@ -1,7 +1,7 @@
 import type { Container } from "../di.js";
 import type { DoctorOutput } from "../generated/doctor.js";
-import { leftoversOf } from "../reap/leftovers.js";
-import { HOST, MAPPINGS } from "../tokens.js";
+import { type GuestLeftovers, leftoversOf } from "../reap/leftovers.js";
+import { GUEST_LOCKS, HOST, MAPPINGS } from "../tokens.js";
 
 type Check = DoctorOutput["checks"][number];
 
@@ -10,13 +10,20 @@ export async function checkLeftovers(container: Container): Promise<Check[]> {
   const host = container.resolve(HOST);
   // before the guests: one that is given something counts as running by then
   const given = { secrets: await host.providedSecrets(), claims: container.resolve(MAPPINGS).claims() };
-  const leftovers = leftoversOf(given, await host.listGuests());
+  const leftovers = await idle(leftoversOf(given, await host.listGuests()), container);
   const secrets = leftovers.flatMap((left) => left.secrets.map(({ uuid }) => uuid));
   const mappings = leftovers.flatMap((left) => left.claims.map(({ name }) => name));
   return [
     checkOrphans("host secrets", given.secrets.length, secrets),
     ...(given.claims.length === 0 ? [] : [checkOrphans("mappings", given.claims.length, mappings)]),
   ];
+}
+
+/** A command that works on a guest, such as a conversion, has its mappings open, and cleans up itself. */
+async function idle(leftovers: readonly GuestLeftovers[], container: Container): Promise<GuestLeftovers[]> {
+  const locks = container.resolve(GUEST_LOCKS);
+  const held = await Promise.all(leftovers.map(({ guest }) => locks.isHeld(guest)));
+  return leftovers.filter((_, index) => held[index] === false);
 }
 
 function checkOrphans(name: string, count: number, orphans: readonly string[]): Check {

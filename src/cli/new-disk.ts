@@ -52,7 +52,7 @@ function volumeNamed(name: string, format: "raw" | "qcow2" = "raw"): Volume {
     if (format === "raw") return image;
     throw usage("an RBD image has no image format inside", "leave --format out");
   }
-  if (!/^\/[^\p{Cc}]+$/u.test(name) || posix.normalize(name) !== name || name.endsWith("/")) {
+  if (!isVolumePath(name)) {
     throw usage(
       `"${printable(name)}" names no volume`,
       "an absolute path without . and .., rbd:POOL/IMAGE or rbd:POOL/NAMESPACE/IMAGE",
@@ -61,8 +61,13 @@ function volumeNamed(name: string, format: "raw" | "qcow2" = "raw"): Volume {
   return { kind: isDevice(name) ? "block" : "file", path: name, format };
 }
 
+/** Absolute, and the only way to write it, so that nothing takes one volume for two. */
+export function isVolumePath(name: string): boolean {
+  return /^\/[^\p{Cc}]+$/u.test(name) && posix.normalize(name) === name && !name.endsWith("/");
+}
+
 /** A volume under /dev may not be active now. */
-function isDevice(path: string): boolean {
+export function isDevice(path: string): boolean {
   return path.startsWith("/dev/") || (statSync(path, { throwIfNoEntry: false })?.isBlockDevice() ?? false);
 }
 

@@ -5,6 +5,7 @@ import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import { formatBytes } from "../plan/bytes.js";
+import { guestWord, protectCommand } from "../plan/commands.js";
 import type { Undo } from "../plan/execute.js";
 import type { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
@@ -13,7 +14,8 @@ import { volumeName } from "../storage/volume.js";
 import { VolumeFile } from "../storage/volume-file.js";
 import type { VolumeLocks } from "../storage/volume-lock.js";
 import { type DiskEnd, mappedEnd, nativeEnd } from "./disk-end.js";
-import { type ConvertPlan, requireShutOff } from "./plan-convert.js";
+import { requireShutOff, requireSource } from "./guest-meanwhile.js";
+import type { ConvertPlan } from "./plan-convert.js";
 import { type CopyRequest, type Percent, VolumeCopier } from "./volume-copier.js";
 
 export interface ConvertPorts {
@@ -67,7 +69,7 @@ class Conversion {
     {
       await using target = await this.openTarget();
       if (target.size < source.size) throw this.tooSmall(target.size, source.size);
-      await this.fill({ source, target, size: source.size, lock: this.lock }, target);
+      await this.fill(source, target);
     }
     await this.hand();
   }
@@ -129,12 +131,13 @@ class Conversion {
     return mappedEnd(request, session.passphrase(request.uuid), { mappings, logger, runner });
   }
 
-  private async fill(request: CopyRequest, target: DiskEnd): Promise<void> {
+  private async fill(source: DiskEnd, target: DiskEnd): Promise<void> {
+    const request: CopyRequest = { source, target, size: source.size, lock: this.lock };
     if (this.plan.copy === "again") {
       await this.long("copying", (percent) => this.#copier.copy(request, percent));
-      await target.settle();
       this.done(`copied ${formatBytes(request.size)}`);
     }
+    await Promise.all([source.settle(), target.settle()]);
     const answer = await this.long("verifying", (percent) => this.#copier.compare(request, percent));
     if (answer === "different") throw this.different();
     this.done("verified that every byte is the same");
@@ -142,8 +145,12 @@ class Conversion {
 
   /** One change of the configuration; the guest's next start would activate the key as well. */
   private async hand(): Promise<void> {
-    const { guest, disk, annotation, source, steps } = this.plan;
+    const { disk, annotation, source, steps } = this.plan;
     const { host } = this.ports.resources;
+    // what was edited elsewhere while it was copied is kept
+    const guest = await host.readGuest(this.plan.guest.id);
+    requireShutOff(guest);
+    requireSource(guest, this.plan);
     await host.annotate(guest, new Map([[disk, annotation]]), new Map([[disk, source.annotation]]));
     this.done(`disk ${disk} in the guest's configuration is the new volume`);
     if (steps.activate === undefined) return;
@@ -202,13 +209,13 @@ class Conversion {
   }
 
   private different(): LuksmithError {
-    const { target, copy } = this.plan;
+    const { target, copy, guest, disk } = this.plan;
     const path = volumeName(target.volume);
     if (copy === "again") return this.failed("the copy is not what was copied", `${path} reads otherwise`);
     return new LuksmithError("VOLUME_NOT_EMPTY", {
-      what: `cannot convert disk ${this.plan.disk} of guest ${this.plan.guest.name} into ${path}: it is in use already`,
-      why: "an earlier conversion had come to its end, and one of the volumes was written to since",
-      hint: "if the guest's data are on the old volume, say a new name with --to; else point the disk at the new one",
+      what: `cannot convert disk ${disk} of guest ${guest.name} into ${path}: it holds other data`,
+      why: "the disk was on it after an earlier conversion, was put back, and one of the volumes was written to since",
+      hint: `if the guest's data are on the old volume, say a new name with --to; if on the new one: ${putForward(this.plan)}`,
     });
   }
 
@@ -220,4 +227,11 @@ class Conversion {
       hint: "enlarge it, or say a new name with --to",
     });
   }
+}
+
+/** How the disk gets the new volume without a copy; what the metadata say of its mapping counts no more then. */
+function putForward({ guest, disk, target }: ConvertPlan): string {
+  const { kind, path } = target.volume;
+  const source = `<disk type='${kind}'> with <source ${kind === "block" ? "dev" : "file"}='${path}'/>`;
+  return `virsh edit ${guestWord(guest)}, make ${disk} a ${source}, then: ${protectCommand(guest, [disk])}`;
 }

@@ -12,8 +12,9 @@ export interface DiskEnd extends CopyEnd, AsyncDisposable {
   /** Bytes that its guest sees. */
   readonly size: bigint;
   /**
-   * Waits until the storage has all that was written, and lets the kernel forget it: what is read afterwards is what
-   * the storage has. @throws VOLUME_WRITE_FAILED, TOOL_FAILED
+   * Waits until the storage has all that was written, and lets the kernel forget what it knows of it: what is read
+   * afterwards is what the storage has. For a file this is a wish, which file systems in memory cannot grant.
+   * @throws VOLUME_WRITE_FAILED, TOOL_FAILED
    */
   settle(): Promise<void>;
 }
@@ -33,7 +34,7 @@ export async function mappedEnd(
   passphrase: Secret,
   { mappings, runner, logger }: MappingPorts,
 ): Promise<DiskEnd> {
-  const { name, guest, disk } = request;
+  const { name, guest, disk, volume } = request;
   const close = async () => {
     if ((await mappings.close(name, guest)).kind === "busy")
       logger.warn(`mapping ${name} is still in use: luksmith reap closes it`, { guest: guest.name, disk });
@@ -47,7 +48,10 @@ export async function mappedEnd(
       fd: file.fd,
       secrets: [],
       size: BigInt(file.size),
-      settle: () => settle(file, runner),
+      settle: async () => {
+        await settle(file, runner);
+        if (volume.kind === "file") await settleFile(volume.path, runner);
+      },
       async [Symbol.asyncDispose]() {
         await file[Symbol.asyncDispose]();
         await close();
@@ -84,8 +88,21 @@ export async function nativeEnd(
   };
 }
 
+/** The loop device under a mapping reads what the kernel remembers of the file. */
+async function settleFile(path: string, runner: CommandRunner): Promise<void> {
+  await using file = await VolumeFile.open(path, "read");
+  await settle(file, runner);
+}
+
 async function settle(file: VolumeFile, runner: CommandRunner): Promise<void> {
   await file.sync();
   if (file.stats.isBlockDevice())
     await runner.run({ tool: "blockdev", args: ["--flushbufs", "/proc/self/fd/3"], fds: [file.fd] });
+  // POSIX_FADV_DONTNEED on all of it; nothing is read
+  else
+    await runner.run({
+      tool: "dd",
+      args: ["if=/proc/self/fd/3", "iflag=nocache", "count=0"],
+      fds: [file.fd],
+    });
 }

@@ -11,12 +11,14 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyFact } from "../plan/facts.js";
 import type { KeySession } from "../plan/key-session.js";
+import { findConfiguredUser, findVolumeUser, type VolumeUser } from "../plan/volume-users.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { StorageRegistry } from "../storage/index.js";
-import { lvNameOf } from "../storage/lvm/lvm-name.js";
+import { findLv } from "../storage/lvm/lvm-lookup.js";
+import { type LvName, lvNameOf } from "../storage/lvm/lvm-name.js";
 import { dependentsOf } from "../storage/lvm/lvm-report.js";
 import type { Probe, StorageBackend } from "../storage/storage-backend.js";
-import type { PathVolume } from "../storage/volume.js";
+import { type PathVolume, type Volume, volumeName } from "../storage/volume.js";
 
 /** Where the copy is to lie. */
 export interface ConvertTarget {
@@ -33,6 +35,8 @@ export interface ConvertFacts {
   readonly disk: DiskMapping;
   /** The key of the disk as it is now. */
   readonly key: KeyFact;
+  /** Undefined where its volume is no logical volume. */
+  readonly lv: LvName | undefined;
   /** Snapshots of its volume. */
   readonly snapshots: number;
   readonly request: EncryptionRequest;
@@ -41,6 +45,8 @@ export interface ConvertFacts {
   readonly target: ConvertTarget;
   readonly backend: StorageBackend;
   readonly probe: Probe;
+  /** Who else has the target, or opens something with its key: a guest that is shut off as well. */
+  readonly user: VolumeUser | undefined;
   /** The key of the target's LUKS header, or of an earlier `convert` that was cut short. */
   readonly known: { readonly keystore: string; readonly record: KeyRecord } | undefined;
 }
@@ -64,15 +70,19 @@ export async function gatherConvertFacts(
   session: KeySession,
 ): Promise<ConvertFacts> {
   const { volume } = target;
-  const versions = askedOnce(() => sources.host.versions());
-  const provider = await sources.providers.choose({ volume, format: request.format, choice, versions });
   const backend = await backendOf(target, sources.storage);
   sources.storage.requireFormatting(backend, volume);
   const probe = await backend.probe(volume, "header");
   const key = await keyOf(disk.encryption_secret_uuid, sources, session);
   const known = await knownKey(guest, disk, volume, probe, sources, session);
-  const snapshots = await snapshotsOf(disk, sources.runner);
-  return { guest, disk, key, snapshots, request, provider, target, backend, probe, known };
+  // an earlier try may have made the key for another profile
+  const format = known?.record.encryption.format ?? request.format;
+  const versions = askedOnce(() => sources.host.versions());
+  const provider = await sources.providers.choose({ volume, format, choice, versions });
+  const user = await userOf(guest, volume, known, sources);
+  const lv = await lvOf(disk.volume, sources.runner);
+  const snapshots = lv === undefined ? 0 : await dependentsOf(sources.runner, volumeName(disk.volume), lv);
+  return { guest, disk, key, lv, snapshots, request, provider, target, backend, probe, user, known };
 }
 
 /** A logical volume that is not there yet has no device that tells its kind: the pool that it is made from does. */
@@ -122,7 +132,20 @@ async function knownKey(
   return undefined;
 }
 
-async function snapshotsOf({ volume }: DiskMapping, runner: CommandRunner): Promise<number> {
-  const lv = volume.kind === "block" ? lvNameOf(volume.path) : undefined;
-  return lv === undefined ? 0 : await dependentsOf(runner, (volume as PathVolume).path, lv);
+async function userOf(
+  guest: ConfiguredGuest,
+  volume: PathVolume,
+  known: ConvertFacts["known"],
+  { host }: ConvertSources,
+): Promise<VolumeUser | undefined> {
+  // no disk has this name: the target is none of the guest's disks yet
+  const wanted = { dev: "", volume, uuid: known && keyUuidOf(known.record) };
+  return (await findVolumeUser(host, guest, wanted)) ?? (await findConfiguredUser(host, guest, wanted));
+}
+
+/** By whatever path the guest has it. */
+async function lvOf(volume: Volume, runner: CommandRunner): Promise<LvName | undefined> {
+  if (volume.kind !== "block") return undefined;
+  const found = await findLv(runner, volume.path);
+  return found === undefined || found.kind === "refused" ? undefined : found.lv;
 }

@@ -12,6 +12,8 @@ import type { Step } from "../plan/step.js";
 import { canAllocate, type StorageBackend } from "../storage/storage-backend.js";
 import { isMappable, type PathVolume, volumeName } from "../storage/volume.js";
 import { volumeExists } from "../storage/volume-error.js";
+import type { LvName } from "../storage/lvm/lvm-name.js";
+import { requireShutOff } from "./guest-meanwhile.js";
 import type { ConvertFacts, ConvertTarget } from "./gather-convert.js";
 
 /** What is to be done, as data without secrets. */
@@ -45,6 +47,8 @@ export interface SourceVolume {
   readonly uuid: KeyUuid;
   readonly annotation: MappingAnnotation;
   readonly record: KeyRecord;
+  /** Undefined where it is no logical volume. */
+  readonly lv: LvName | undefined;
 }
 
 export interface ConvertOptions {
@@ -59,6 +63,7 @@ export function planConvert(facts: ConvertFacts, { now, newUuid }: ConvertOption
   const source = sourceOf(facts);
   if (facts.snapshots > 0) throw hasSnapshots(facts);
   if (source.annotation.volume.path === target.volume.path) throw sameVolume(facts);
+  refuseUser(facts);
   const allocate = probe.kind === "absent";
   requireUsable(facts, allocate);
   const keyed = { guest, disk: disk.dev, volume: volumeName(target.volume), request, now };
@@ -85,23 +90,9 @@ function stepsOf(
   };
 }
 
-/** What a guest that was saved has in its memory may be newer than what is on its disks. */
-export function requireShutOff({ running, saved, ...guest }: ConfiguredGuest): void {
-  if (!running && !saved) return;
-  const name = guestWord(guest);
-  throw new LuksmithError("GUEST_RUNNING", {
-    what: `cannot convert a disk of guest ${guest.name}: it ${running ? "is running" : "was saved while it was running"}`,
-    why: running
-      ? "what it writes meanwhile would be lost"
-      : "it would resume with the old volume, and what it has in memory is not on it yet",
-    hint: running
-      ? `shut it down first: virsh shutdown ${name}`
-      : `start it and shut it down first: virsh start ${name}`,
-  });
-}
-
 /** @throws DISK_NOT_ENCRYPTED, VOLUME_UNSUPPORTED, KEY_NOT_FOUND */
-function sourceOf({ guest, disk, key }: ConvertFacts): SourceVolume {
+function sourceOf(facts: ConvertFacts): SourceVolume {
+  const { guest, disk, key, lv } = facts;
   const { volume, mapping, encryption_format: format, encryption_secret_uuid: uuid } = disk;
   if (!disk.encrypted) {
     throw new LuksmithError("DISK_NOT_ENCRYPTED", {
@@ -110,15 +101,16 @@ function sourceOf({ guest, disk, key }: ConvertFacts): SourceVolume {
       hint: "give the guest a new disk, protect that one, and copy the data inside the guest; for a volume that Nova encrypted, see luksmith adopt",
     });
   }
-  if (format !== "plain" || mapping === undefined || uuid === undefined || !isMappable(volume)) {
+  if (format !== "plain" || mapping === undefined || uuid === undefined) {
     throw new LuksmithError("VOLUME_UNSUPPORTED", {
-      what: `${cannotConvert(guest, disk)}: it is not a plain dm-crypt volume`,
-      why: `it is ${format === undefined ? "encrypted by somebody else" : `of format ${format}`}`,
+      what: `${cannotConvert(guest, disk)}: it is not a plain dm-crypt volume of luksmith's`,
+      why: `it is ${format === undefined || format === "plain" ? "encrypted by somebody else" : `of format ${format}`}`,
     });
   }
+  if (!isMappable(volume)) throw notOrdinary(facts);
   if (key.kind === "found") {
     const annotation = { format, secretUuid: uuid, mapping, volume };
-    return { uuid, annotation, record: key.record };
+    return { uuid, annotation, record: key.record, lv };
   }
   const what = `${cannotConvert(guest, disk)}: it needs key ${uuid}`;
   if (key.kind === "unavailable") throw key.error.within(what);
@@ -193,12 +185,33 @@ function notEmpty(what: string, why: string): LuksmithError {
   });
 }
 
-function hasSnapshots({ guest, disk, snapshots }: ConvertFacts): LuksmithError {
-  const volume = volumeName(disk.volume);
+/** @throws VOLUME_BUSY, KEY_IN_USE */
+function refuseUser({ guest, disk, target, user, known }: ConvertFacts): void {
+  if (user === undefined) return;
+  const { path } = target.volume;
+  const what = `${cannotConvert(guest, disk)} into ${path}: disk ${user.disk} of guest ${user.guest} has`;
+  const hint = "say a new name with --to, or take that disk out of its guest's configuration first";
+  switch (user.by) {
+    case "volume":
+      throw new LuksmithError("VOLUME_BUSY", { what: `${what} it`, hint });
+    case "key":
+      throw new LuksmithError("KEY_IN_USE", { what: `${what} its key ${known?.record.uuid ?? ""}`, hint });
+  }
+}
+
+function notOrdinary({ guest, disk }: ConvertFacts): LuksmithError {
+  return new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `${cannotConvert(guest, disk)}: it is plain dm-crypt, but no ordinary raw disk`,
+    why: `the guest's configuration makes it a ${volumeName(disk.volume)}`,
+    hint: `make it one, by virsh edit ${guestWord(guest)}: no <transient/>, device='disk', driver type='raw'`,
+  });
+}
+
+function hasSnapshots({ guest, disk, snapshots, lv }: ConvertFacts): LuksmithError {
   return new LuksmithError("VOLUME_UNSUPPORTED", {
     what: `${cannotConvert(guest, disk)}: its volume has ${snapshots === 1 ? "a snapshot" : `${snapshots} snapshots`}`,
     why: "they would stay plain dm-crypt, and belong to a volume that the guest does not use any more",
-    hint: `remove them first; see: lvs -a ${shellWord(volume.split("/")[2] ?? "")}`,
+    hint: `remove them first; see: lvs -a ${shellWord(lv?.group ?? "")}`,
   });
 }
 

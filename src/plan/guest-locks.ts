@@ -28,6 +28,11 @@ export class GuestLocks {
     return this.#locks.hold(`guest ${id}`, work);
   }
 
+  /** Whether somebody works on the guest now. @throws NOT_PERMITTED */
+  isHeld({ id }: Pick<Guest, "id">): Promise<boolean> {
+    return this.#locks.isShared(`guest ${id}`);
+  }
+
   /**
    * A start of the guest begins. When this resolves, the reaper takes nothing from the guest that it looked for before,
    * so that the start may give it secrets and mappings. Starts no process for a guest that the reaper never watched.

@@ -40,6 +40,24 @@ export async function findVolumeUser(
   return undefined;
 }
 
+/**
+ * The first disk of any other guest's persistent configuration, whether that runs or not, that has the volume or is
+ * opened with its key. Of a transient guest there is none. @throws what keeps a guest from being read
+ */
+export async function findConfiguredUser(
+  host: Pick<HostAdapter, "listGuests" | "readGuest">,
+  guest: Guest,
+  wanted: Wanted,
+): Promise<VolumeUser | undefined> {
+  for (const { id } of await host.listGuests()) {
+    if (id === guest.id) continue;
+    const other = await host.readGuest(id).catch(unlessGone);
+    const user = other && (await userIn(other, guest, wanted));
+    if (user !== undefined) return user;
+  }
+  return undefined;
+}
+
 /** One that has gone meanwhile uses nothing. */
 function unlessGone(thrown: unknown): undefined {
   if (asLuksmithError(thrown).code !== "GUEST_NOT_FOUND") throw thrown;

@@ -120,10 +120,10 @@ export class Reaper {
   async #forget(mapping: string): Promise<End | undefined> {
     const { mappings, places } = this.resources;
     return await orWhy(() =>
-      mappings.hold(mapping, async () => {
+      mappings.hold(mapping, () => {
         const claim = this.#damaged().find(({ name }) => name === mapping);
         if (claim?.mapping === "absent") forgetClaim(places, claim);
-        return claim && endOf(claim, CLEANED);
+        return Promise.resolve(claim && endOf(claim, CLEANED));
       }),
     );
   }

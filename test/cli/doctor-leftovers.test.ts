@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { checkLeftovers, checkReaper } from "../../src/cli/doctor-leftovers.js";
 import { Container } from "../../src/di.js";
 import type { ReaperRegistration } from "../../src/host/host-adapter.js";
-import { HOST, MAPPINGS } from "../../src/tokens.js";
+import { GUEST_LOCKS, HOST, MAPPINGS } from "../../src/tokens.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 import { ReapWorld } from "../reap/reap-world.js";
 
-const containerOf = ({ host, mappings }: ReapWorld) =>
-  new Container().value(HOST, host).value(MAPPINGS, mappings);
+const containerOf = ({ host, mappings, locks }: ReapWorld) =>
+  new Container().value(HOST, host).value(MAPPINGS, mappings).value(GUEST_LOCKS, locks);
 
 describe("doctor", () => {
   it("warns of what is left of guests that do not run, and names what cleans it", async () => {
@@ -35,6 +35,22 @@ describe("doctor", () => {
     expect(await checkLeftovers(containerOf(world))).toEqual([{ name: "host secrets", ...content }]);
     await world.mapping(running);
     expect(await checkLeftovers(containerOf(world))).toMatchObject([{}, { name: "mappings", ...content }]);
+  });
+
+  it("does not take what a command has open for a guest that is shut off for a leftover", async () => {
+    const world = new ReapWorld();
+    const guest = world.guest("converted", false);
+    const mapping = await world.mapping(guest);
+    await world.locks.hold(guest, async () => {
+      expect(await checkLeftovers(containerOf(world))).toMatchObject([
+        {},
+        { name: "mappings", result: "ok", detail: "1 in use, none orphaned" },
+      ]);
+    });
+    expect(await checkLeftovers(containerOf(world))).toMatchObject([
+      {},
+      { name: "mappings", result: "warning", detail: expect.stringContaining(mapping) as string },
+    ]);
   });
 
   it.each<[ReaperRegistration["kind"], string[]]>([

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { ConvertFacts } from "../../src/convert/gather-convert.js";
+import { requireSource } from "../../src/convert/guest-meanwhile.js";
 import { planConvert } from "../../src/convert/plan-convert.js";
 import { stagesOf, tasksOf } from "../../src/convert/convert-tasks.js";
+import type { DiskMapping } from "../../src/disk-info/disk-info.js";
 import { NativeLuks } from "../../src/encryption/native-luks.js";
 import type { ErrorCode } from "../../src/error/catalogue.js";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
@@ -30,12 +32,14 @@ function facts(more: Partial<ConvertFacts> = {}): ConvertFacts {
     guest: { ...guestWith(plain), running: false, saved: false },
     disk: plain,
     key: { kind: "found", keystore: "local", record: plainRecord },
+    lv: { group: "vg", volume: "vm1" },
     snapshots: 0,
     request: request("vda"),
     provider: new NativeLuks(),
     target: { volume: NEW, isNamed: false },
     backend: BACKEND,
     probe: { kind: "absent" },
+    user: undefined,
     known: undefined,
     ...more,
   };
@@ -116,6 +120,33 @@ describe("a conversion", () => {
   });
 });
 
+describe("a disk that was copied", () => {
+  const { guest, disk: plain } = facts();
+  const withDisk = (now: DiskMapping) => ({ ...guest, ...guestWith(now), running: false, saved: false });
+
+  test("is given its new volume whatever else of its guest has changed", () => {
+    const changed = {
+      ...withDisk(plain),
+      ...guestWith(plain, disk("vdb")),
+      configuration: "<domain> </domain>",
+    };
+
+    expect(() => requireSource(changed, plan())).not.toThrow();
+  });
+
+  test.each<[string, DiskMapping]>([
+    ["has gone", disk("vdb")],
+    ["has another volume", { ...plain, volume: NEW }],
+    ["has another key", { ...plain, encryption_secret_uuid: uuid(3) }],
+    ["has another mapping", { ...plain, mapping: "vm2-dmcrypt" }],
+    ["is not encrypted", disk("vda", undefined, { volume: OLD })],
+  ])("is not, where it %s meanwhile", (_, now) => {
+    expect(() => requireSource(withDisk(now), plan())).toThrow(
+      expect.objectContaining({ code: "GUEST_CHANGED" }),
+    );
+  });
+});
+
 describe("it is refused", () => {
   const { guest, disk: plain } = facts();
   const there = { kind: "luks", header: header(2) } as const;
@@ -153,9 +184,31 @@ describe("it is refused", () => {
       "VOLUME_NOT_EMPTY",
       { probe: there, known: known("pending", { volume: "/dev/vg/x" }) },
     ],
+    [
+      "into a volume that another disk has",
+      "VOLUME_BUSY",
+      { probe: { kind: "allocated" }, user: { guest: "web2", disk: "vda", by: "volume" } },
+    ],
+    [
+      "into a copy of one that another disk has",
+      "KEY_IN_USE",
+      { probe: there, known: known("pending"), user: { guest: "web2", disk: "vda", by: "key" } },
+    ],
     ["where nothing can be made", "VOLUME_UNSUPPORTED", { backend: { type: "block" } as StorageBackend }],
   ])("%s: %s", (_, code, more) => {
     expect(refusal({ disk: plain, ...more })).toBe(code);
+  });
+
+  test("for a plain disk that is no ordinary one, without saying that it is not plain", () => {
+    const volume = { kind: "other", description: "transient disk /dev/vg/vm1", path: "/dev/vg/vm1" } as const;
+
+    expect(() => plan({ disk: { ...plain, volume } })).toThrow(
+      expect.objectContaining({
+        code: "VOLUME_UNSUPPORTED",
+        message: expect.stringContaining("it is plain dm-crypt, but no ordinary raw disk") as string,
+        why: expect.stringContaining("transient disk") as string,
+      }),
+    );
   });
 
   test("with the keystore's error while that does not answer", () => {

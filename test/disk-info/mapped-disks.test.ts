@@ -162,6 +162,7 @@ describe("metadata that a typo has changed keep a guest from starting, and not f
     ["no key", `secret="${ROOT}"`, ""],
     ["an odd key", `secret="${ROOT}"`, 'secret="root"'],
     ["another key than the name's", `secret="${ROOT}"`, 'secret="8a4b1d65-ac2f-4e38-9b71-2d3e4f5a6b7c"'],
+    ["a name of another format", 'format="luks"', 'format="plain"'],
     ["two entries for one disk", 'dev="vdb"', 'dev="vda"'],
   ])("%s", (_, before, after) => {
     const xml = edited(before, after);
@@ -178,6 +179,18 @@ describe("metadata that a typo has changed keep a guest from starting, and not f
     const [element = ""] =
       /<luksmith:mappings[^]*<\/luksmith:mappings>/.exec(domainXml("mapped-disks")) ?? [];
     expect(startRefusal(edited("</metadata>", `${element}</metadata>`)).why).toContain("twice");
+  });
+
+  it("a format with a header for a name of Nova's, whose mapping is then nobody's to close", () => {
+    const xml = edited('format="plain"', 'format="luksv2"');
+    expect(disksOf(xml)["vdc"]).not.toHaveProperty("mapping");
+    expect(startRefusal(xml).code).toBe("GUEST_CONFIG_INVALID");
+  });
+
+  it("a name that tells no key for a format with a header", () => {
+    const xml = domainXml("mapped-disks").replaceAll(ROOT_NAME, "luksmith-vm1-root");
+    expect(disksOf(xml)["vda"]).not.toHaveProperty("mapping");
+    expect(startRefusal(xml).code).toBe("GUEST_CONFIG_INVALID");
   });
 
   it("an encryption block over the mapping, whose key counts as used", () => {

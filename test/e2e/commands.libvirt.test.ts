@@ -119,9 +119,7 @@ describe("reading commands", () => {
       traits: ["COMPUTE_EPHEMERAL_ENCRYPTION", "COMPUTE_EPHEMERAL_ENCRYPTION_LUKS"],
       host: { type: "libvirt" },
       backends: expect.arrayContaining(
-        ["raw", "qcow2", "block"].map(
-          (type) => expect.objectContaining({ type, missing: [] }) as unknown,
-        ),
+        ["raw", "qcow2", "block"].map((type) => expect.objectContaining({ type, missing: [] }) as unknown),
       ) as unknown,
       keystores: ["file", "barbican", "kmip", "vault"],
     });

@@ -95,7 +95,9 @@ describe("luksmith convert", () => {
     expect(await host().definition(guest)).toContain(`<source dev='${target}'`);
     expect((await host().log()).filter(({ level }) => level === "warn")).toEqual([]);
     await host().stop(guest);
-    expect(await host().must("convert", "web1", "vda")).toContain("LUKS already");
+    const again = await host().must("convert", "web1", "vda");
+    expect(again).toContain("LUKS already");
+    expect(again).toContain(`the old volume is still there: ${volume.path}`);
     const remove = /^ {2}(lvremove .*)$/m.exec(stdout)?.[1]?.replace("lvremove", "lvremove -y") ?? "";
     expect((await host().paste(`${remove} --yes`)).exitCode).toBe(0);
     expect(await host().keystore().list()).toHaveLength(1);
@@ -161,6 +163,11 @@ describe("a conversion is refused, and nothing was changed,", () => {
     expect(digestOf(small)).toBe(digestOf("/dev/zero", 16 * MIB));
     await expectRefused("USAGE", plain, "--to", plain.volume.path);
     await expectRefused("USAGE", plain, "--to", "vm2");
+    await expectRefused("USAGE", plain, "--to", `/${group.path("vm2")}`);
+    const others = group.create("others", 20 * MIB);
+    execFileSync("blkdiscard", ["--zeroout", others]);
+    await host().define({ name: "web2", disks: [{ dev: "vda", path: others, format: "raw" }] });
+    await expectRefused("VOLUME_BUSY", plain, "--to", others);
     lvm("lvcreate", "--quiet", "-y", "-s", "-l", "1", "-n", "snap", plain.volume.path);
     await expectRefused("VOLUME_UNSUPPORTED", plain);
 
@@ -194,6 +201,11 @@ describe("a conversion is refused, and nothing was changed,", () => {
 
 describe("a conversion that fails", () => {
   test("where the old volume cannot be read leaves the guest on it, and goes on afterwards", async () => {
+    const profiles = [
+      { name: "default", format: "luksv2" },
+      { name: "other", format: "luks" },
+    ];
+    await host().settings({ version: 1, profiles });
     const plain = await plainGuest();
     const table = new DmTable(plain.volume.path);
     const failing = table.become(middleFails);
@@ -205,10 +217,16 @@ describe("a conversion that fails", () => {
     const states = (await host().keystore().list()).map(({ state }) => state);
     expect(states.sort()).toEqual(["active", "pending"]);
 
-    await host().must("convert", "web1", "vda");
-    await expectConverted(group.path("vm1-luks"), plain);
+    // its key is made by then, and who decrypts follows from that
+    await host().must("convert", "web1", "vda", "--profile", "other");
+    expect(await host().definition(plain.guest)).toContain("/dev/mapper/luksmith-vm1-luks-");
     expect(await host().keystore().list()).toHaveLength(2);
     await expectNothingLeft(host());
+    await host().settings({ version: 1, legacy: { enabled: true } });
+    await host().start(plain.guest);
+    const [mapping] = openMappings();
+    expect(digestOf(`/dev/mapper/${mapping}`, sizeOf(plain.volume.path))).toBe(plain.volume.digest);
+    await host().stop(plain.guest);
   });
 
   test("keeps its guest from starting while it copies", async () => {
@@ -218,12 +236,18 @@ describe("a conversion that fails", () => {
     const copier = await pidOf("qemu-img");
     process.kill(copier, "SIGSTOP");
     const refused = await host().refusedStart(plain.guest);
+    const { stdout: doctor } = await host().luksmith("doctor");
+    // what else is edited meanwhile is kept
+    await host().libvirt.define(plain.definition.replace("</name>", "</name><title>edited</title>"));
     process.kill(copier, "SIGCONT");
 
     expect(refused.code).toBe("MAPPING_BUSY");
+    expect(refused.stderr).toContain("luksmith convert is copying");
+    expect(doctor).toMatch(/mappings.*none orphaned/);
     const { exitCode, stderr } = await converting;
     expect(exitCode, stderr).toBe(0);
     await expectConverted(group.path("vm1-luks"), plain);
+    expect(await host().definition(plain.guest)).toContain("<title>edited</title>");
   });
 
   test("goes on wherever it was killed", async () => {

@@ -110,11 +110,15 @@ describe("readLuksHeader", () => {
     ["a volume key of 2 GiB", 108, "7fffffff"],
     ["a volume key that nobody uses", 108, "00000011"],
     ["a digest without iterations", 164, "00000000"],
+    ["a digest of endless iterations", 164, "ffffffff"],
+    ["a digest of one iteration too many", 164, "02faf081"],
     ["a UUID that is none", 168, "7a"],
     ["a UUID that is cut off", 180, "00"],
     ["a keyslot in no state", 208, "00000001"],
     ["an active keyslot without iterations", 212, "00000000"],
     ["an active keyslot that QEMU would refuse", 212, "000003e7"],
+    ["an active keyslot of endless iterations", 212, "ffffffff"],
+    ["an active keyslot of one iteration too many", 212, "02faf081"],
     ["a keyslot over the header", 248, "00000001"],
     ["a keyslot over the payload", 248, "00000fff"],
     ["a keyslot behind all payloads", 248, "ffffffff"],
@@ -125,6 +129,17 @@ describe("readLuksHeader", () => {
     const bytes = Buffer.from(header);
     bytes.write(hex, offset, "hex");
     expect(readLuksHeader(bytes, FORMATS)).toMatchObject({ kind: "bad" });
+  });
+
+  it("takes what a person's passphrase may need, and whatever an unused keyslot has", () => {
+    const bytes = Buffer.from(header);
+    for (const [offset, iterations] of [
+      [164, 50_000_000],
+      [212, 50_000_000],
+      [260, 0xffff_ffff],
+    ] as const)
+      bytes.writeUInt32BE(iterations, offset);
+    expect(accepted(bytes).keyslots[0]?.iterations).toBe(50_000_000);
   });
 
   it("never throws, whatever it is given", () => {

@@ -66,6 +66,13 @@ describe("a LUKS2 header", () => {
     expect(accepted(withMetadata(["config.flags", ["allow-discards"]])).keyslots).toHaveLength(1);
   });
 
+  it("is read where a person's passphrase is stretched for seconds", () => {
+    expect(accepted(withMetadata(["keyslots.0.kdf", argon2])).keyslots[0]?.iterations).toBe(64);
+    const most = 50_000_000;
+    const pbkdf2 = withMetadata(["keyslots.0.kdf.iterations", most], ["digests.0.iterations", most]);
+    expect(accepted(pbkdf2).keyslots[0]?.iterations).toBe(most);
+  });
+
   it("needs no more than its two copies, whose length its first block says", () => {
     expect(luksHeaderLength(container.subarray(0, LUKS_HEADER_BLOCK))).toBe(2 * COPY);
     expect(accepted(container.subarray(0, 2 * COPY)).uuid).toBe(UUID);
@@ -125,7 +132,8 @@ type Json = Record<string, unknown>;
 /** Dotted path and new value, in which the text `copy of PATH` stands for what is there; undefined takes it away. */
 type Change = readonly [path: string, value: unknown];
 
-const argon2 = { type: "argon2id", time: 4, memory: 2 ** 31, cpus: 1, salt: "AA==" };
+/** What cryptsetup makes by itself on a fast machine, and more of it. */
+const argon2 = { type: "argon2id", time: 64, memory: 2 ** 20, cpus: 4, salt: "AA==" };
 
 /** Everything that is whole and sealed, and says what cannot be, or what is not supported. */
 const REFUSED: [name: string, reason: RegExp, ...changes: Change[]][] = [
@@ -164,7 +172,12 @@ const REFUSED: [name: string, reason: RegExp, ...changes: Change[]][] = [
   ["a keyslot of no stripes", /stripes/, ["keyslots.0.af.stripes", 1]],
   ["a keyslot for a re-encryption", /re-encryption/, ["keyslots.0.type", "reencrypt"]],
   ["few iterations", /iterations/, ["keyslots.0.kdf.iterations", 999]],
-  ["Argon2 that takes all memory", /memory/, ["keyslots.0.kdf", argon2]],
+  ["endless iterations", /too much .*iterations: 4294967295/, ["keyslots.0.kdf.iterations", 2 ** 32 - 1]],
+  ["one iteration too many", /50000000 is the most/, ["keyslots.0.kdf.iterations", 50_000_001]],
+  ["a digest of endless iterations", /digests\.0\.iterations: 5/, ["digests.0.iterations", 50_000_001]],
+  ["Argon2 of more than 1 GiB", /memory: 1048577/, ["keyslots.0.kdf", { ...argon2, memory: 2 ** 20 + 1 }]],
+  ["Argon2 without end", /too much .*time: 65/, ["keyslots.0.kdf", { ...argon2, time: 65 }]],
+  ["Argon2 on many processors", /too much .*cpus/, ["keyslots.0.kdf", { ...argon2, cpus: 5 }]],
   ["a kdf of an unknown kind", /kdf\.type/, ["keyslots.0.kdf.type", "scrypt"]],
   ["a kdf with more than belongs to it", /kdf\.members/, ["keyslots.0.kdf.more", 1]],
   ["a volume key that nobody uses", /impossible length/, ["keyslots.0.key_size", 17]],

@@ -37,7 +37,8 @@ export class FakeHostAdapter implements HostAdapter {
   }
 
   providedSecrets(guest?: Pick<Guest, "id">): Promise<ProvidedSecret[]> {
-    if (this.isDown) return Promise.reject(new LuksmithError("HOST_UNAVAILABLE", { what: "the host is down" }));
+    if (this.isDown)
+      return Promise.reject(new LuksmithError("HOST_UNAVAILABLE", { what: "the host is down" }));
     const all = [...this.#provided];
     return Promise.resolve(guest === undefined ? all : all.filter((secret) => secret.guestId === guest.id));
   }

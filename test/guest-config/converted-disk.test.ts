@@ -50,7 +50,10 @@ describe("a disk that Nova encrypted", () => {
     ],
     [
       "that dm-crypt decrypts",
-      { format: "luks", secretUuid: key(2), mapping: "luksmith-x", volume: block("/dev/vg/vm1-luks") },
+      {
+        ...{ format: "luks", secretUuid: key(2), mapping: `luksmith-x-${key(2)}` },
+        volume: block("/dev/vg/vm1-luks"),
+      },
       block("/dev/vg/vm1-luks"),
     ],
   ])("becomes another volume, %s, and can become the old one again", (_, annotation, volume) => {

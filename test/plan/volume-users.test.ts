@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { DiskMapping } from "../../src/disk-info/disk-info.js";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { Guest } from "../../src/host/host-adapter.js";
-import { findVolumeUser } from "../../src/plan/volume-users.js";
+import { findConfiguredUser, findVolumeUser } from "../../src/plan/volume-users.js";
 import type { Volume } from "../../src/storage/volume.js";
 import { temporaryDirectory } from "../fs/tree.js";
 import { claim, disk, guestWith, mapped, uuid } from "./builders.js";
@@ -94,5 +94,22 @@ describe("the user of a volume", () => {
     await expect(findVolumeUser(failing("HOST_UNAVAILABLE"), OWN, wanted(volume))).rejects.toMatchObject({
       code: "HOST_UNAVAILABLE",
     });
+  });
+});
+
+describe("the user of a volume by its configuration", () => {
+  const configured = (...disks: DiskMapping[]) => ({
+    ...hostWith(...disks),
+    readGuest: (id: string) =>
+      id === OTHER_ID
+        ? Promise.resolve({ ...guestWith(...disks), id, name: "web2", running: false, saved: false })
+        : Promise.reject(new LuksmithError("GUEST_NOT_FOUND", { what: "it is transient" })),
+  });
+
+  it("is found although it is shut off, by the volume or its key", async () => {
+    const host = configured(on(raw("/a"), 7));
+    expect(await findConfiguredUser(host, OWN, wanted(raw("/a")))).toEqual(found("volume"));
+    expect(await findConfiguredUser(host, OWN, wanted(raw("/b"), 7))).toEqual(found("key"));
+    expect(await findConfiguredUser(host, OWN, wanted(raw("/b"), 8))).toBe(undefined);
   });
 });

@@ -79,6 +79,15 @@ describe("the reaper", () => {
     expect(await world.reaper.reap("apply")).toMatchObject([{ name: busy, outcome: "cleaned" }]);
   });
 
+  it("says why a mapping stays that is none of the claim's", async () => {
+    const world = new ReapWorld();
+    const name = await world.mapping(world.guest("crashed", false));
+    vi.spyOn(world.mappings, "close").mockResolvedValue({ kind: "busy", why: "it is another one" });
+    expect(await world.reaper.reap("apply")).toMatchObject([
+      { name, outcome: "left", why: "it is another one" },
+    ]);
+  });
+
   it("goes on with the next one when one fails", async () => {
     const world = new ReapWorld();
     const [one, two] = [world.guest("one", false), world.guest("two", false)];
@@ -222,6 +231,27 @@ describe("a claim that nobody can read", () => {
     const world = new ReapWorld();
     const path = world.damagedClaim("luksmith-vda");
     expect(await world.reaper.reap("apply")).toEqual([]);
+    expect(existsSync(path)).toBe(true);
+  });
+
+  it("stays if a fresh claim took its place while the reaper waited for its turn", async () => {
+    const world = new ReapWorld();
+    const path = world.damagedClaim("luksmith-vda");
+    utimesSync(path, LONG_AGO, LONG_AGO);
+    vi.spyOn(world.mappings, "hold").mockImplementation(async (_, work) => {
+      writeFileSync(path, "{}");
+      return await work();
+    });
+    expect(await world.reaper.reap("apply")).toEqual([]);
+    expect(existsSync(path)).toBe(true);
+  });
+
+  it("stays while somebody works on the mapping, and is named", async () => {
+    const world = new ReapWorld();
+    const path = world.damagedClaim("luksmith-vda");
+    utimesSync(path, LONG_AGO, LONG_AGO);
+    vi.spyOn(world.mappings, "hold").mockRejectedValue(new LuksmithError("LOCK_TIMEOUT", { what: "busy" }));
+    expect(await world.reaper.reap("apply")).toMatchObject([{ kind: "claim", outcome: "left", why: "busy" }]);
     expect(existsSync(path)).toBe(true);
   });
 

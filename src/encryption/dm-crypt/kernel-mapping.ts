@@ -64,6 +64,12 @@ export function loopOn({ stats }: Pick<VolumeFile, "stats">): string | undefined
   );
 }
 
+/** Whether the kernel lets nobody write to it. */
+export function isReadOnly(name: string): boolean {
+  const mapping = findMapping(name);
+  return mapping !== undefined && textIn(`/sys/dev/block/${mapping.number}/ro`) === "1";
+}
+
 /** Devices of the kernel that are made of this one, by their names. */
 export function usersOf(number: string): string[] {
   const holders = `/sys/dev/block/${number}/holders`;

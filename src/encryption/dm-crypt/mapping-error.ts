@@ -10,7 +10,7 @@ import type { MappingClaim, MappingOwner, MappingRequest } from "../encryption-p
 import { LUKS_HEADER_BLOCK, readLuksHeader } from "../luks-header.js";
 import { CODE, complaintOf } from "./cryptsetup.js";
 import { hasDeviceMapper } from "./dm-crypt-kernel.js";
-import { findMapping, usersOf } from "./kernel-mapping.js";
+import { findMapping, isReadOnly, usersOf } from "./kernel-mapping.js";
 
 /** Another's mapping has the name, or a name is none that Luksmith gives. */
 export function mappingForeign(name: string, why: string, hint?: string): LuksmithError {
@@ -44,6 +44,14 @@ export function claimedByOther(
 }
 
 export async function mappingBusy(name: string): Promise<LuksmithError> {
+  // nobody else opens a mapping for reading only
+  if (isReadOnly(name)) {
+    return new LuksmithError("MAPPING_BUSY", {
+      what: `cannot open mapping ${name}: luksmith convert is copying the volume`,
+      why: (await userOf(name)) ?? "it has the mapping open, for reading only",
+      hint: `wait until it is done; if it was killed, see what is left of it: lsof ${shellWord(`/dev/mapper/${name}`)}`,
+    });
+  }
   return new LuksmithError("MAPPING_BUSY", {
     what: `cannot close mapping ${name}, which an earlier start of this guest left`,
     why: (await userOf(name)) ?? "something has it open",

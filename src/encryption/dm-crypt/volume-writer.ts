@@ -19,8 +19,8 @@ export function writerOf(file: Pick<VolumeFile, "stats" | "fd">): string | undef
   const lines = readFileSync("/proc/locks", "utf8").split("\n");
   const suspects = lines.filter((line) => locksForWriting(line, stats));
   if (suspects.length === 0) return undefined;
-  const device = fileSystemOf(file);
-  const isLocked = suspects.some((line) => LOCK.exec(line)?.[1] === device);
+  const own = fileSystemOf(file);
+  const isLocked = own === undefined || suspects.some((line) => LOCK.exec(line)?.[1] === own);
   return isLocked ? "a QEMU process has it open for writing" : undefined;
 }
 
@@ -35,7 +35,7 @@ function locksForWriting(line: string, { ino }: VolumeFile["stats"]): boolean {
 
 /**
  * The file system as /proc/locks names it, which is by its mount's number: stat(2) tells another one on btrfs, a number
- * for each subvolume.
+ * for each subvolume. Undefined where that mount is not to be seen.
  */
 function fileSystemOf({ fd }: Pick<VolumeFile, "fd">): string | undefined {
   const mount = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];

@@ -12,8 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MappingClaims } from "../../../src/encryption/dm-crypt/mapping-claims.js";
-import type { MappingClaim } from "../../../src/encryption/encryption-provider.js";
+import { type KeptClaim, MappingClaims } from "../../../src/encryption/dm-crypt/mapping-claims.js";
 import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 
 let parent: string;
@@ -26,9 +25,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(parent, { recursive: true }));
 
-function claimOf(name: string, changes: Partial<MappingClaim> = {}): MappingClaim {
+function claimOf(name: string, changes: Partial<KeptClaim> = {}) {
   const guest = { id: "4f1c", name: "web\n1" };
-  return { name, guest, disk: "vda", uuid: newKeyUuid(), volume: "/dev/vg/vm1", ...changes };
+  const volume = { volume: "/dev/vg/vm1", device: "253:1", format: "luks" } as const;
+  return { name, guest, disk: "vda", uuid: newKeyUuid(), ...volume, ...changes };
 }
 
 it("are none before the first, and nothing is made for a look", () => {
@@ -38,9 +38,8 @@ it("are none before the first, and nothing is made for a look", () => {
 });
 
 it("come back as they were written, until they are removed", () => {
-  const [first, second] = [claimOf("luksmith-a"), claimOf("vm1-dmcrypt")];
-  claims.write(first);
-  claims.write(second);
+  const first = claims.write(claimOf("luksmith-a", { device: null }));
+  const second = claims.write(claimOf("vm1-dmcrypt", { format: "plain" }));
   expect(claims.all()).toEqual([first, second]);
   claims.remove(first.name);
   claims.remove(first.name);
@@ -53,7 +52,7 @@ it("replace the one of the same name, and leave no temporary file", () => {
   writeFileSync(join(directory, ".luksmith-a.999999999.0123456789abcdef.tmp"), "half of a claim");
   claims.write(other);
   expect(readdirSync(directory)).toEqual(["luksmith-a"]);
-  expect(claims.read("luksmith-a")).toEqual(other);
+  expect(claims.read("luksmith-a")).toMatchObject(other);
 });
 
 it("can be read by root alone", () => {
@@ -65,11 +64,20 @@ it("can be read by root alone", () => {
 it("hold nothing but what they say", () => {
   const secretive = { ...claimOf("luksmith-a"), passphrase: "secret" };
   claims.write(secretive);
-  expect(Object.keys(claims.read("luksmith-a") ?? {})).toEqual(["name", "guest", "disk", "uuid", "volume"]);
+  expect(Object.keys(claims.read("luksmith-a") ?? {})).toEqual([
+    ...["name", "guest", "disk", "uuid", "volume", "format", "device", "nonce"],
+  ]);
+});
+
+it("are told from those of the same words that were written before", () => {
+  const claim = claimOf("luksmith-a");
+  const [first, second] = [claims.write(claim), claims.write(claim)];
+  expect(second).not.toEqual(first);
+  expect(claims.read("luksmith-a")).toEqual(second);
 });
 
 describe("what is no claim of ours", () => {
-  const good = claimOf("luksmith-a");
+  const good = { ...claimOf("luksmith-a"), nonce: "1" };
   it.each([
     ["nothing", ""],
     ["half of one", JSON.stringify(good).slice(0, 40)],
@@ -81,6 +89,9 @@ describe("what is no claim of ours", () => {
     ["one with a number for a disk", JSON.stringify({ ...good, disk: 1 })],
     ["one with a wrong UUID", JSON.stringify({ ...good, uuid: "../../etc" })],
     ["one without a volume", JSON.stringify({ ...good, volume: undefined })],
+    ["one of an unknown format", JSON.stringify({ ...good, format: "luks1" })],
+    ["one that says nothing of a device", JSON.stringify({ ...good, device: undefined })],
+    ["one that cannot be told from others", JSON.stringify({ ...good, nonce: undefined })],
     ["one that is too long", JSON.stringify({ ...good, volume: "v".repeat(70_000) })],
   ])("is passed over: %s", (_, text) => {
     claims.write(claimOf("luksmith-b"));
@@ -89,17 +100,19 @@ describe("what is no claim of ours", () => {
   });
 
   it("is passed over: a directory, a link, a file that others can write, a foreign name", () => {
-    claims.write(good);
+    const written = claims.write(good);
     mkdirSync(join(directory, "luksmith-directory"));
     symlinkSync("luksmith-a", join(directory, "luksmith-link"));
-    writeFileSync(join(directory, "luksmith-open"), JSON.stringify(claimOf("luksmith-open")));
+    writeFileSync(join(directory, "luksmith-open"), JSON.stringify({ ...good, name: "luksmith-open" }));
     chmodSync(join(directory, "luksmith-open"), 0o666);
-    writeFileSync(join(directory, "foreign"), JSON.stringify(claimOf("foreign")), { mode: 0o600 });
-    expect(claims.all()).toEqual([good]);
+    writeFileSync(join(directory, "foreign"), JSON.stringify({ ...good, name: "foreign" }), { mode: 0o600 });
+    expect(claims.all()).toEqual([written]);
   });
 
   it("is not looked for under a name that is a path", () => {
-    writeFileSync(join(parent, "luksmith-a"), JSON.stringify(claimOf("../luksmith-a")), { mode: 0o600 });
+    writeFileSync(join(parent, "luksmith-a"), JSON.stringify({ ...good, name: "../luksmith-a" }), {
+      mode: 0o600,
+    });
     mkdirSync(directory);
     expect(claims.read("../luksmith-a")).toBeUndefined();
   });

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DmCryptMappings } from "../../../src/encryption/dm-crypt/dm-crypt-mappings.js";
 import type { MappingRequest } from "../../../src/encryption/encryption-provider.js";
 import { ExecaCommandRunner, type Command } from "../../../src/exec/command-runner.js";
+import { RecordingCommandRunner } from "../../fake/recording-command-runner.js";
 import { DmDevice, type Target } from "../../lab/device-mapper.js";
 import { codeOf } from "../../storage/workshop.js";
 import { mapper, MappingLab, mappingNames, read, SIZE, write } from "./mapping-lab.js";
@@ -16,13 +17,15 @@ class HastyCommandRunner extends ExecaCommandRunner {
 }
 
 let lab: MappingLab;
+let runner: RecordingCommandRunner;
 let mappings: DmCryptMappings;
 let device: DmDevice;
 let request: MappingRequest;
 let sound: Extract<Target, { kind: "linear" }>;
 beforeEach(() => {
   lab = new MappingLab();
-  mappings = new DmCryptMappings(new HastyCommandRunner(), lab.places);
+  runner = new RecordingCommandRunner(new HastyCommandRunner());
+  mappings = new DmCryptMappings(runner, lab.places);
   sound = { kind: "linear", size: SIZE, device: lab.makeDevice().path };
   device = new DmDevice(sound);
   request = lab.make("block", "luks", { volume: { kind: "block", path: device.path, format: "raw" } });
@@ -51,10 +54,21 @@ describe("a volume", () => {
     expect([mappingNames(), lab.claimFiles()]).toEqual([[], []]);
   });
 
-  it("that does not answer keeps nobody waiting for ever, and leaves what the reaper closes", async () => {
+  it("that does not answer keeps nobody waiting for ever", async () => {
     device.suspend("noflush");
     expect(await codeOf(open())).toBe("TOOL_TIMEOUT");
+    expect(lab.claimFiles()).toEqual([]);
+    device.resume();
+    await open();
+  });
+
+  it("that stops answering in the middle leaves what the reaper closes", async () => {
+    runner.before = ({ args }) => {
+      if (args[0] === "open") device.suspend("noflush");
+    };
+    expect(await codeOf(open())).toBe("TOOL_TIMEOUT");
     expect(lab.mappings.claims()).toMatchObject([{ name: request.name }]);
+    runner.before = () => undefined;
     device.resume();
     await expect.poll(() => mappings.close(request.name), { timeout: 20_000 }).toEqual({ kind: "closed" });
     expect([mappingNames(), lab.claimFiles()]).toEqual([[], []]);

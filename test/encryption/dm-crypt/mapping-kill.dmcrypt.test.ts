@@ -82,7 +82,7 @@ describe.each(["file", "block"] as const)("a process with a %s", (kind) => {
           if (ending !== "killed") break;
         }
       }
-      const steps = kind === "file" ? 3 : 2;
+      const steps = kind === "file" ? 4 : 3;
       expect(endings).toEqual([...Array<string>(steps).fill("killed"), "done", "killed", "killed", "done"]);
     },
   );

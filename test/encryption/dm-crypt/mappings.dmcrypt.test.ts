@@ -3,6 +3,9 @@ import { once } from "node:events";
 import { closeSync, existsSync, openSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DmCryptMappings } from "../../../src/encryption/dm-crypt/dm-crypt-mappings.js";
+import { ExecaCommandRunner } from "../../../src/exec/command-runner.js";
+import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { Secret } from "../../../src/secret/secret.js";
 import { codeOf } from "../../storage/workshop.js";
 import { LoopDevice } from "../../lab/loop-device.js";
@@ -73,14 +76,14 @@ describe("opening", () => {
   it("writes the claim first, that only root can read", async () => {
     const request = lab.make("block", "luks");
     const { name, guest, disk, uuid, volume } = request;
-    const claim = { name, guest, disk, uuid, volume: volume.path };
+    const claim = { name, guest, disk, uuid, volume: volume.path, format: "luks" };
     lab.runner.before = ({ args }) => {
-      if (args[0] === "open") expect(lab.mappings.claims()).toEqual([claim]);
+      if (args[0] === "open") expect(lab.mappings.claims()).toMatchObject([claim]);
     };
 
     await lab.open(request);
 
-    expect(lab.mappings.claims(guest.id)).toEqual([claim]);
+    expect(lab.mappings.claims(guest.id)).toMatchObject([claim]);
     expect(lab.mappings.claims("another")).toEqual([]);
     const { claims } = lab.places;
     expect([claims, `${claims}/${name}`].map((path) => statSync(path).mode & 0o777)).toEqual([0o700, 0o600]);
@@ -91,6 +94,7 @@ describe("opening", () => {
     await lab.open(request);
     const lines = lab.runner.lines.filter((line) => line.startsWith("cryptsetup"));
     expect(lines).toEqual([
+      "cryptsetup luksUUID -- /proc/self/fd/3",
       `cryptsetup open --batch-mode --type luks2 --key-file /proc/self/fd/5 -- /proc/self/fd/3 ${request.name}`,
     ]);
   });
@@ -106,9 +110,22 @@ describe("opening", () => {
     await expectRefused(lab.open(lab.requestFor(volume, "luks")), "VOLUME_NOT_FORMATTED");
   });
 
-  it("refuses a header of another key, though the passphrase opens it", async () => {
-    const { volume } = lab.make("block", "luks");
-    await expectRefused(lab.open(lab.requestFor(volume, "luks")), "LUKS_UUID_MISMATCH");
+  it.each(["luks", "luksv2"] as const)(
+    "refuses a header of another key before there is a mapping, though the passphrase opens it: %s",
+    async (format) => {
+      const { volume } = lab.make("block", format);
+      await expectRefused(lab.open(lab.requestFor(volume, format)), "LUKS_UUID_MISMATCH");
+      expect(lab.runner.count("cryptsetup open")).toBe(0);
+    },
+  );
+
+  it("refuses a header of another key that came at the last moment", async () => {
+    const request = lab.make("block", "luks");
+    lab.runner.before = ({ args }) => {
+      if (args[0] === "open") lab.format({ ...request, uuid: newKeyUuid() });
+    };
+    await expectRefused(lab.open(request), "LUKS_UUID_MISMATCH");
+    expect(lab.runner.count("cryptsetup open")).toBe(1);
   });
 
   it("refuses a header of the other version", async () => {
@@ -160,7 +177,9 @@ describe("opening", () => {
           ? lab.makeFile()
           : ({ kind, path: group.create("vm1", SIZE), format: "raw" } as const);
       const request = lab.make(kind, "luks", { volume });
-      const qemu = execa("qemu-io", ["-f", "raw", volume.path], { stdin: "pipe", reject: false });
+      // no child of this process, which may have its own volumes open
+      const grandchild = ["-c", 'qemu-io -f raw "$1"; exit', "sh", volume.path];
+      const qemu = execa("sh", grandchild, { stdin: "pipe", reject: false });
       qemu.stdin.write("read 0 512\n");
       await once(qemu.stdout, "data");
 
@@ -217,7 +236,7 @@ describe("a mapping that is there already", () => {
     expect(lab.claimFiles()).toEqual([]);
   });
 
-  it("is left alone if it replaced the one that luksmith had opened", async () => {
+  it("is left alone if it is none that was opened for the claim, which is remembered until it is gone", async () => {
     const request = lab.make("block", "luks");
     await lab.open(request);
     lab.closeElsewhere(request.name);
@@ -225,10 +244,31 @@ describe("a mapping that is there already", () => {
     lab.rename("luksmith-other", request.name);
 
     await expectRefused(lab.open(request), "MAPPING_FOREIGN");
-    expect(await lab.mappings.close(request.name)).toEqual({ kind: "closed" });
+    const left = { kind: "busy", why: expect.stringContaining("not opened for this disk") as string };
+    expect(await lab.mappings.close(request.name)).toEqual(left);
 
     expect(mappingNames()).toEqual([request.name]);
+    expect(lab.claimFiles()).toEqual([request.name]);
+    lab.closeElsewhere(request.name);
+    expect(await lab.mappings.close(request.name)).toEqual({ kind: "closed" });
     expect(lab.claimFiles()).toEqual([]);
+  });
+
+  it("is left alone with a claim for a header if it is one of plain dm-crypt", async () => {
+    const request = lab.make("block", "luks", { name: "vm1-dmcrypt" });
+    await lab.open(request);
+    lab.closeElsewhere(request.name);
+    lab.openForeign(request.name, request.volume.path);
+    expect(await lab.mappings.close(request.name)).toMatchObject({ kind: "busy" });
+    expect(mappingNames()).toEqual([request.name]);
+  });
+
+  it("is refused to another disk, and to another key, of the same guest", async () => {
+    const request = lab.make("block", "plain");
+    await lab.open(request);
+    const volume = lab.makeDevice();
+    await expectRefused(lab.open({ ...request, volume, disk: "vdb" }), "MAPPING_FOREIGN");
+    await expectRefused(lab.open({ ...request, volume, uuid: newKeyUuid() }), "MAPPING_FOREIGN");
   });
 
   it("is refused to another guest, which cannot close it either", async () => {
@@ -265,6 +305,20 @@ describe("a mapping that is there already", () => {
 });
 
 describe("closing", () => {
+  it("leaves what a start opened that came while it waited for its turn", async () => {
+    const request = lab.make("block", "luks");
+    await lab.open(request);
+    const start = new DmCryptMappings(new ExecaCommandRunner(), lab.places);
+    lab.runner.before = async () => {
+      lab.runner.before = () => undefined;
+      await start.open(request, lab.passphrase);
+    };
+    expect(await lab.mappings.close(request.name, lab.guest)).toEqual({ kind: "closed" });
+    expect([mappingNames(), lab.claimFiles()]).toEqual([[request.name], [request.name]]);
+    expect(await lab.mappings.close(request.name, lab.guest)).toEqual({ kind: "closed" });
+    expect([mappingNames(), lab.claimFiles()]).toEqual([[], []]);
+  });
+
   it("is success for what is closed already, whoever did it", async () => {
     const request = lab.make("file", "luks");
     expect(await lab.mappings.close(request.name)).toEqual({ kind: "closed" });

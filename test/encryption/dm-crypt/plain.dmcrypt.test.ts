@@ -91,6 +91,20 @@ it("leaves a mapping that Nova has open alone", async () => {
   expect(existsSync(device)).toBe(true);
 });
 
+it("leaves a mapping alone that Nova has opened since, of another volume of that name", async () => {
+  using elsewhere = new VolumeGroup();
+  const path = elsewhere.create("vm1_disk", SIZE);
+  const request = asNova({});
+  await lab.open(request);
+  lab.closeElsewhere(request.name);
+  lab.openForeign(request.name, path);
+  await expect(lab.open(request)).rejects.toMatchObject({ code: "MAPPING_FOREIGN" });
+  expect(await lab.mappings.close(request.name)).toMatchObject({ kind: "busy" });
+  expect(existsSync(mapper(request.name))).toBe(true);
+  expect(lab.claimFiles()).toEqual([request.name]);
+  lab.closeElsewhere(request.name);
+});
+
 it("hands the passphrase over by standard input alone", async () => {
   await lab.open(asNova({}));
   const opening = lab.runner.commands.find(({ args }) => args[0] === "open");

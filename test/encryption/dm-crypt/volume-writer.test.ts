@@ -2,8 +2,11 @@ import { execa } from "execa";
 import { once } from "node:events";
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it, vi } from "vitest";
+import { setTimeout } from "node:timers/promises";
+import { describe, expect, it, vi } from "vitest";
+import { refuseUsed } from "../../../src/encryption/dm-crypt/volume-check.js";
 import { writerOf } from "../../../src/encryption/dm-crypt/volume-writer.js";
+import type { PathVolume } from "../../../src/storage/volume.js";
 import { VolumeFile } from "../../../src/storage/volume-file.js";
 import { temporaryDirectory } from "../../fs/tree.js";
 
@@ -38,4 +41,24 @@ it("tells a QEMU that may write to an image file from one that only reads it, an
   expect(await look(path)).toBeUndefined();
   reader.stdin.end();
   await reader;
+});
+
+describe("a volume that is to be opened", () => {
+  const openIt = async (path: string) => {
+    const volume: PathVolume = { kind: "file", path, format: "raw" };
+    await using file = await VolumeFile.open(path, "read");
+    await refuseUsed(file, { volume });
+  };
+
+  it("is refused while a QEMU may write to it, and waited for where that ends at once", async () => {
+    const path = imageFile("disk.img");
+    const writer = execa("qemu-io", ["-f", "raw", path], { stdin: "pipe", reject: false });
+    await vi.waitFor(async () => expect(await look(path)).toBeDefined(), 10_000);
+    await expect(openIt(path)).rejects.toMatchObject({ code: "VOLUME_BUSY" });
+    const opening = openIt(path);
+    await setTimeout(300);
+    writer.stdin.end();
+    await opening;
+    await writer;
+  });
 });

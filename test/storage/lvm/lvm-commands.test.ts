@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +18,9 @@ const PATH = "/dev/vg/a-b";
 const HEADER = { payloadOffset: 2 * MIB } as LuksHeader;
 const LVS = "lvs --reportformat json --units b --nosuffix";
 const REPORT = `${LVS} -a -o lv_uuid,lv_size,lv_active,lv_layout,lv_role,vg_extent_size,data_stripes -- vg/a-b`;
+const TEMPORARY = `luksmith-unfinished-${createHash("sha256").update("a-b").digest("hex").slice(0, 16)}`;
+const UNFINISHED = REPORT.replace("vg/a-b", `vg/${TEMPORARY}`);
+const LVCREATE = "lvcreate --yes --type linear --wipesignatures y --zero y";
 const NONE: FakeAnswer = { exitCode: 5, stderr: '  Failed to find logical volume "vg/a-b"\n' };
 
 let directory: string;
@@ -148,14 +152,29 @@ describe("lvcreate", () => {
 
   it("makes a thick volume that nobody can take for what was there, and takes it away if it cannot be cleared", async () => {
     // here there is no device, so that it cannot
-    const ports = lvm({ lvs: [NONE, report({})], lvcreate: [""], lvremove: [""] });
+    const ports = lvm({ lvs: [NONE, NONE, report({})], lvcreate: [""], lvremove: [""] });
     expect(await codeOf(allocate(ports, { kind: "group" }))).toBe("VOLUME_ALLOCATE_FAILED");
     expect(commands()).toEqual([
       REPORT,
-      `lvcreate --yes --type linear --wipesignatures y --zero y --size ${7 * MIB}b --name a-b -- vg`,
-      REPORT,
+      UNFINISHED,
+      `${LVCREATE} --addtag luksmith.unfinished --size ${7 * MIB}b --name ${TEMPORARY} -- vg`,
+      UNFINISHED,
       `lvremove --yes --select lv_uuid=${FIELDS.lv_uuid} -- vg`,
     ]);
+  });
+
+  it("comes after what a killed try has left was removed, if it is that", async () => {
+    const ports = lvm({ lvs: [NONE, report({}), report({})], lvcreate: [""], lvremove: [""] });
+    await codeOf(allocate(ports, { kind: "group" }));
+    expect(commands()[2]).toBe(
+      `lvremove --yes --select lv_uuid=${FIELDS.lv_uuid} && lv_tags=luksmith.unfinished -- vg`,
+    );
+  });
+
+  it("does not take another one's temporary volume for the one in question", async () => {
+    const stderr = `  Logical Volume "${TEMPORARY}" already exists in volume group "vg"\n`;
+    const ports = lvm({ lvs: [NONE], lvcreate: [{ exitCode: 5, stderr }] });
+    expect(await codeOf(allocate(ports, { kind: "group" }))).toBe("VOLUME_ALLOCATE_FAILED");
   });
 
   it("is not called where there is one already, and may find that out itself", async () => {

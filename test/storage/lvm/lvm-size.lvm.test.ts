@@ -119,6 +119,11 @@ describe("grow", () => {
 describe("allocate", () => {
   const guestSize = BigInt(5 * MIB);
 
+  const names = () =>
+    lvm("lvs", "--noheadings", "-o", "lv_name", group.name)
+      .split("\n")
+      .map((line) => line.trim());
+
   /** Fills what is free with what guests have left there. */
   function soil(): void {
     lvm("lvcreate", "--quiet", "--yes", "--extents=100%FREE", "--name=old", group.name);
@@ -140,6 +145,31 @@ describe("allocate", () => {
     expect(readFileSync(group.path("plain")).includes("secret")).toBe(true);
     const plain = { volume: thick.volume("plain"), uuid: newKeyUuid(), spec: SPEC, passphrase };
     expect(await codeOf(thick.backend.createEncrypted(plain))).toBe("VOLUME_NOT_EMPTY");
+  });
+
+  it("begins anew where a try was killed before the volume was empty, and leaves what is not its own", async () => {
+    soil();
+    const volume = thick.volume("new");
+    // from there on nothing is done any more, as after a kill
+    thick.runner.before = ({ tool }) => {
+      if (tool === "blkdiscard" || tool === "lvremove")
+        throw new LuksmithError("TOOL_FAILED", { what: tool });
+    };
+    expect(await codeOf(allocate(thick, { volume, guestSize }))).toBe("VOLUME_ALLOCATE_FAILED");
+    thick.runner.before = () => undefined;
+    const [temporary = ""] = names().filter((name) => name.startsWith("luksmith-unfinished-"));
+    expect(readFileSync(group.path(temporary)).includes("secret")).toBe(true);
+    expect(names()).not.toContain("new");
+
+    expect(await allocate(thick, { volume, guestSize })).toBe(BigInt(8 * MIB));
+    expect(thick.bytes(volume).equals(Buffer.alloc(8 * MIB))).toBe(true);
+    expect(names()).not.toContain(temporary);
+    expect(group.field("new", "lv_tags")).toBe("");
+
+    lvm("lvremove", "--quiet", "--yes", volume.path);
+    lvm("lvcreate", "--quiet", "--yes", "--size=4m", `--name=${temporary}`, group.name);
+    expect(await codeOf(allocate(thick, { volume, guestSize }))).toBe("VOLUME_ALLOCATE_FAILED");
+    expect(names()).toContain(temporary);
   });
 
   it("makes a thin volume that takes nothing of its pool yet", async () => {

@@ -159,9 +159,11 @@ export class StepPerformer implements Performer {
   }
 
   async #closeMapping(disk: string, mapping: string, ifBusy: "refuse" | "leave" = "leave"): Promise<void> {
-    const { kind } = await this.#resources.mappings.close(mapping, this.#guest);
-    if (kind === "busy" && ifBusy === "refuse") throw leftOpen(this.#guest, disk, mapping);
-    if (kind === "busy") this.#resources.logger.warn(...stillOpen(this.#guest, disk, mapping));
+    const closed = await this.#resources.mappings.close(mapping, this.#guest);
+    if (closed.kind === "closed") return;
+    if (ifBusy === "refuse") throw leftOpen(this.#guest, disk, mapping);
+    const why = closed.why ?? "somebody has it open";
+    this.#resources.logger.warn(...stillOpen(this.#guest, disk, mapping, why));
   }
 
   async #addDisk({ disk: dev, volume, bus }: StepOf<"add-disk">): Promise<Undo> {
@@ -209,8 +211,13 @@ function leftOpen({ name }: Guest, disk: string, mapping: string): LuksmithError
   });
 }
 
-function stillOpen({ name: guest }: Guest, disk: string, mapping: string): Parameters<Logger["warn"]> {
-  const text = `somebody has mapping ${mapping} of disk ${disk} of guest ${guest} open: luksmith reap closes it as soon as that ends`;
+function stillOpen(
+  { name: guest }: Guest,
+  disk: string,
+  mapping: string,
+  why: string,
+): Parameters<Logger["warn"]> {
+  const text = `mapping ${mapping} of disk ${disk} of guest ${guest} is not closed: ${why}; luksmith reap closes it as soon as that ends`;
   return [visible(text), { guest, disk }];
 }
 

@@ -20,7 +20,7 @@ import {
   otherHeader,
 } from "./mapping-error.js";
 import { isMappingName } from "./mapping-name.js";
-import { refuseHeader, refuseOther, refuseUsed } from "./volume-check.js";
+import { refuseHeader, refuseOther, refusePartSector, refuseUsed } from "./volume-check.js";
 
 /** Milliseconds that a mapping's users have to let it go: udev looks at every device that was closed. */
 const PATIENCE = 3000;
@@ -55,6 +55,7 @@ export class DmCryptMappings implements Mappings {
     if (!isMappingName(name)) throw mappingForeign(name, "luksmith gives no mapping such a name");
     const type = volume.kind === "file" ? "regular file" : "block device";
     await using file = await VolumeFile.open(volume.path, "read", type);
+    refusePartSector(file);
     await this.#locks.hold(lockOf(name), async (lock) => {
       await this.#closeLeftover(request, lock);
       await this.#alone(file, async () => {

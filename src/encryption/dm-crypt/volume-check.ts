@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { LuksmithError } from "../../error/luksmith-error.js";
+import { shellWord } from "../../error/shell-word.js";
 import type { VolumeFile } from "../../storage/volume-file.js";
 import type { MappingRequest } from "../encryption-provider.js";
 import { findMapping, isOfKind, liesOn, loopOn } from "./kernel-mapping.js";
@@ -18,6 +19,19 @@ export async function refuseUsed(file: VolumeFile, request: Pick<MappingRequest,
     use = useOf(file);
   }
   if (use !== undefined) throw volumeInUse(request, use);
+}
+
+/**
+ * QEMU lets a guest have the whole of a file's last sector, although the file ends within it; a loop device leaves it
+ * out. @throws VOLUME_UNSUPPORTED: the guest would lose what it wrote there
+ */
+export function refusePartSector({ size, path }: Pick<VolumeFile, "size" | "path">): void {
+  if (size % 512 === 0) return;
+  throw new LuksmithError("VOLUME_UNSUPPORTED", {
+    what: `cannot open volume ${path} with dm-crypt`,
+    why: `it has ${size} bytes, and the kernel would leave out the ${size % 512} behind the last whole sector`,
+    hint: `make its last sector whole, which changes no byte: truncate -s %512 ${shellWord(path)}`,
+  });
 }
 
 /** Some kernels keep a loop device for a moment after its mapping is closed. */

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { errnoOf } from "../../error/luksmith-error.js";
+import { ifThere } from "../../fs/if-there.js";
 import { deviceNumber, type VolumeFile } from "../../storage/volume-file.js";
 import type { KeptClaim } from "./mapping-claims.js";
 
@@ -88,14 +88,4 @@ function textIn(path: string): string | undefined {
 
 function namesIn(directory: string): string[] {
   return ifThere(() => readdirSync(directory)) ?? [];
-}
-
-/** Devices come and go. */
-function ifThere<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (thrown) {
-    if (errnoOf(thrown) === undefined) throw thrown;
-    return undefined;
-  }
 }

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { errnoOf } from "../../error/luksmith-error.js";
+import { ifThere } from "../../fs/if-there.js";
 
 /** A process that can write to a device. */
 export interface DeviceUser {
@@ -69,14 +69,4 @@ function numbersIn(directory: string): number[] {
 
 function readIfThere(path: string): string | undefined {
   return ifThere(() => readFileSync(path, "utf8"));
-}
-
-/** Processes and their files come and go; what is gone writes no more. */
-function ifThere<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (thrown) {
-    if (errnoOf(thrown) === undefined) throw thrown;
-    return undefined;
-  }
 }

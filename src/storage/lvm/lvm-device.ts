@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { errnoOf } from "../../error/luksmith-error.js";
+import { ifThere } from "../../fs/if-there.js";
 import { fullName, type LvName, parseMapperName } from "./lvm-name.js";
 import { deviceNumber } from "../volume-file.js";
 
@@ -102,14 +103,4 @@ function attribute(number: string, name: string): string | undefined {
 
 function names(directory: string): string[] {
   return ifThere(() => readdirSync(directory)) ?? [];
-}
-
-/** Devices come and go. */
-function ifThere<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (thrown) {
-    if (errnoOf(thrown) === undefined) throw thrown;
-    return undefined;
-  }
 }

@@ -94,6 +94,8 @@ export class DmCryptMappings implements Mappings {
     if (claim === undefined) throw volumeNotGrown(name, "luksmith has opened no such mapping");
     const { volume } = claim;
     await this.#locks.hold(lockOf(name), async (lock) => {
+      if (!isOpen(claim))
+        throw volumeNotGrown(volume, "its mapping is not open, or another one of its name is");
       const result = await this.#cryptsetup.resize(name, passphrase, lock);
       if (result.exitCode !== CODE.ok) throw volumeNotGrown(volume, `its mapping: ${complaintOf(result)}`);
     });

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { LuksmithError } from "../../error/luksmith-error.js";
-import type { Command, CommandResult, CommandRunner } from "../../exec/command-runner.js";
+import type { Command, CommandRunner } from "../../exec/command-runner.js";
 import type { Extent } from "../allocation-map.js";
 import type { QemuNode } from "../storage-backend.js";
 import { type RbdVolume, volumeName } from "../volume.js";
@@ -34,8 +34,10 @@ export const PATIENCE = 10;
 const TIMEOUT = 60_000;
 /** rbd's exit codes are error numbers. ENOENT: no such image, namespace or pool; also a keyring that is not there. */
 const ABSENT = 2;
-const ABSENCE = /error opening (image|pool) .*\(2\) No such file|^rbd: namespace .* does not exist/;
+const ABSENCE = /error opening (image|pool) .*\(2\) No such file|^rbd: namespace .* does not exist/m;
 const REFUSED = 13;
+/** EEXIST */
+const PRESENT = 17;
 const TIMED_OUT = 110;
 
 /** One RBD image as the rbd program and QEMU are told about it. Each call opens the image anew. */
@@ -80,8 +82,20 @@ export class RbdClient {
   }
 
   /** Runs another command of the rbd program. @throws TOOL_FAILED, TOOL_TIMEOUT */
-  run(...command: readonly string[]): Promise<CommandResult> {
-    return this.runner.run({ tool: "rbd", args: [...command, ...this.arguments()], ...this.limits });
+  async run(...command: readonly string[]): Promise<void> {
+    await this.runner.run({ tool: "rbd", args: [...command, ...this.arguments()], ...this.limits });
+  }
+
+  /** @returns whether it was made: not where there is such an image already @throws TOOL_FAILED, TOOL_TIMEOUT */
+  async create(bytes: bigint): Promise<boolean> {
+    const args = ["create", `--size=${bytes}B`, ...this.arguments()];
+    const { exitCode } = await this.runner.run({
+      tool: "rbd",
+      args,
+      ...this.limits,
+      answers: [PRESENT],
+    });
+    return exitCode !== PRESENT;
   }
 
   /** The image's bytes, as QEMU opens them: raw and neither read nor decrypted. */
@@ -118,9 +132,9 @@ export class RbdClient {
         throw volumeUnreadable(this.name, reasonIn(thrown.why ?? thrown.message));
       });
     if (exitCode === 0) return stdout;
-    const why = reasonIn(stderr);
-    if (exitCode === ABSENT && ABSENCE.test(why)) throw volumeAbsent(this.name);
-    throw volumeUnreadable(this.name, `${why}${this.meaning(exitCode)}`);
+    // in any line: librbd's thread for log lines may write one after rbd's own last word
+    if (exitCode === ABSENT && ABSENCE.test(stderr)) throw volumeAbsent(this.name);
+    throw volumeUnreadable(this.name, `${reasonIn(stderr)}${this.meaning(exitCode)}`);
   }
 
   /** What rbd's last line does not say, or only if it is not cut off by another one. */

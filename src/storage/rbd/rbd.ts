@@ -114,7 +114,8 @@ export class RbdBackend extends RawLuksBackend implements VolumeAllocator, Engin
   async allocate({ volume, guestSize }: AllocateRequest): Promise<bigint> {
     const client = this.client(volume);
     const size = wholeSectors(guestSize) + BigInt(PAYLOAD_OFFSET);
-    await client.run("create", `--size=${size}B`).catch(whyIn(notAllocated, client.name));
+    if (!(await client.create(size).catch(whyIn(volumeNotAllocated, client.name))))
+      throw volumeExists(client.name);
     return size;
   }
 
@@ -130,10 +131,6 @@ function rbdVolume(volume: Volume): RbdVolume {
     what: `cannot use ${volumeName(volume)} as an RBD image`,
     why: volume.kind === "rbd" ? "its image format is not raw" : "it is none",
   });
-}
-
-function notAllocated(name: string, why: string): LuksmithError {
-  return /\(17\) File exists/.test(why) ? volumeExists(name) : volumeNotAllocated(name, why);
 }
 
 /** Turns the failure of a tool into an error about the volume. */

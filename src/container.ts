@@ -6,12 +6,14 @@ import { PostStopHandler } from "./event/post-stop.js";
 import { PreMigrateHandler } from "./event/pre-migrate.js";
 import { PreStartHandler } from "./event/pre-start.js";
 import { ExecaCommandRunner } from "./exec/command-runner.js";
+import { leaveBehind } from "./exec/left-behind.js";
 import { hostAdapterFor, type KnownHost } from "./host/index.js";
 import type { CacheOptions } from "./keystore/cache/file-key-cache.js";
 import { keyCacheFor } from "./keystore/cache/index.js";
 import { createKeyring } from "./keystore/index.js";
 import { WinstonLogger } from "./log/winston-logger.js";
 import type { LogLevel } from "./log/logger.js";
+import { Arrivals } from "./migration/arrivals.js";
 import { GuestLocks } from "./plan/guest-locks.js";
 import type { Secret } from "./secret/secret.js";
 import type { EffectiveSettings } from "./settings/settings.js";
@@ -51,6 +53,8 @@ export function compose({ settings, host, humanLevel, copies = "look-up", token 
     .factory(t.PROVIDERS, (c) => createProviders(c.resolve(t.COMMAND_RUNNER), settings.legacy))
     .factory(t.MAPPINGS, (c) => createMappings(c.resolve(t.COMMAND_RUNNER)))
     .factory(t.GUEST_LOCKS, (c) => new GuestLocks(c.resolve(t.COMMAND_RUNNER)))
+    .value(t.ARRIVALS, new Arrivals())
+    .value(t.LEAVE_BEHIND, leaveBehind)
     .class(t.PREPARATION, GuestPreparation)
     .class(t.PRE_START, PreStartHandler)
     .class(t.PRE_MIGRATE, PreMigrateHandler)

@@ -1,7 +1,11 @@
 import { readFileSync } from "node:fs";
 import { compose } from "./container.js";
+import type { Container } from "./di.js";
+import { EXIT } from "./error/catalogue.js";
 import { asLuksmithError, type LuksmithError, renderError } from "./error/luksmith-error.js";
 import { dispatch } from "./event/dispatch.js";
+import { writeAll } from "./fs/write-all.js";
+import { CHECK_ANSWER } from "./host/guest-migration.js";
 import type { EventName, LifecycleEvent } from "./host/host-adapter.js";
 import { parseHostType } from "./host/index.js";
 import type { Logger } from "./log/logger.js";
@@ -10,11 +14,13 @@ import { loadSettings, parseSettings } from "./settings/load.js";
 import type { EffectiveSettings } from "./settings/settings.js";
 import { HOST, LOGGER } from "./tokens.js";
 
+const STDERR = 2;
+
 /**
  * One hook, from exec to exit. argv: the host manager's name, then what the host manager gave its hook; stdin: what
  * it gave on stdin. Resolves to the exit code, with which the hook exits at once: the host manager waits for it, and a
  * look into DNS, which nobody can abort, would go on. 0 lets the host manager go on. Writes nothing on stdout, which
- * libvirt would take for a changed configuration.
+ * libvirt takes for a changed configuration: the host adapter does where it is one.
  */
 export async function runHook(
   event: EventName,
@@ -34,6 +40,7 @@ export async function runHook(
       lifecycleEvent = container.resolve(HOST).parseEvent(input);
       const { guest, cause } = lifecycleEvent;
       if (problem !== undefined) refuseOrWarn(problem, event, logger);
+      if (cause === "check") return await answerCheck(container, lifecycleEvent);
       const plan = await dispatch(container, lifecycleEvent, "handle");
       const steps = plan.stages.flat().map((step) => step.kind);
       const durationMs = Math.round(performance.now() - started);
@@ -61,6 +68,14 @@ export async function runHook(
     process.stderr.write(`${renderError(error)}\n`);
     return error.exitCode;
   }
+}
+
+/** Another host asks: whatever the answer is, the host manager must not go on. */
+async function answerCheck(container: Container, event: LifecycleEvent): Promise<number> {
+  const { checkAnswer } = await import("./migration/check-answer.js");
+  const answer = await checkAnswer(container, event);
+  writeAll(STDERR, `${CHECK_ANSWER}${JSON.stringify(answer)}\n`);
+  return EXIT.refused;
 }
 
 interface UsableSettings {

@@ -2,7 +2,7 @@ import type { Container } from "../di.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
 import type { Resources } from "../plan/perform.js";
 import type { Plan } from "../plan/step.js";
-import { GUEST_LOCKS, HOST, KEYRING, LOGGER, MAPPINGS, PROVIDERS, STORAGE } from "../tokens.js";
+import { ARRIVALS, GUEST_LOCKS, HOST, KEYRING, LOGGER, MAPPINGS, PROVIDERS, STORAGE } from "../tokens.js";
 
 export interface GuestChange {
   /** What the log calls it. */
@@ -48,6 +48,7 @@ export function resourcesOf(container: Container): Resources {
     storage: container.resolve(STORAGE),
     providers: container.resolve(PROVIDERS),
     mappings: container.resolve(MAPPINGS),
+    arrivals: container.resolve(ARRIVALS),
     logger: container.resolve(LOGGER),
   };
 }

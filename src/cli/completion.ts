@@ -48,15 +48,17 @@ interface OptionEntry {
 }
 
 function* entriesOf(command: Command, path: readonly string[]): Generator<Entry> {
+  const visible = new Set(command.createHelp().visibleCommands(command));
+  const children = command.commands.filter((child) => visible.has(child));
   yield {
     path,
-    commands: command.commands.map((child) => ({ name: child.name(), summary: child.summary() })),
+    commands: children.map((child) => ({ name: child.name(), summary: child.summary() })),
     options: command.options.flatMap(({ long, description, required, argChoices }) =>
       long ? [{ flag: long, description, values: required ? (argChoices ?? []) : undefined }] : [],
     ),
     arguments: command.registeredArguments.map(({ argChoices }) => argChoices ?? []),
   };
-  for (const child of command.commands) yield* entriesOf(child, [...path, child.name()]);
+  for (const child of children) yield* entriesOf(child, [...path, child.name()]);
 }
 
 /** `before` is the word before the one to complete, `given` the number of arguments before it. */

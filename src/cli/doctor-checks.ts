@@ -9,7 +9,8 @@ import { canList, type Keystore } from "../keystore/keystore.js";
 import { openMemoryFile } from "../secret/secret-file.js";
 import { COMMAND_RUNNER, HOST, KEYRING, SETTINGS } from "../tokens.js";
 import { checkAbilities, checkDmCrypt, checkLegacy, checkVersions } from "./doctor-engines.js";
-import { checkLeftovers, checkReaper } from "./doctor-leftovers.js";
+import { checkArrivals, checkLeftovers, checkReaper } from "./doctor-leftovers.js";
+import { checkSavedMemory } from "./doctor-saved-memory.js";
 import { describeTrial, tryKeystore } from "./try-keystore.js";
 
 export type Check = DoctorOutput["checks"][number];
@@ -30,6 +31,8 @@ export const CHECKS: readonly ((container: Container) => Promise<Check[]>)[] = [
   (container) => guarded("cache", () => checkCache(container)),
   (container) => guarded("reaper", () => checkReaper(container)),
   (container) => guarded("host secrets", () => checkLeftovers(container)),
+  (container) => guarded("migrated guests", () => checkArrivals(container)),
+  (container) => guarded("saved memory", () => checkSavedMemory(container)),
   (container) => guarded("keys of guests", () => checkGuests(container)),
 ];
 

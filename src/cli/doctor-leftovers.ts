@@ -1,7 +1,8 @@
 import type { Container } from "../di.js";
 import type { DoctorOutput } from "../generated/doctor.js";
+import { Settlement } from "../migration/settlement.js";
 import { type GuestLeftovers, leftoversOf } from "../reap/leftovers.js";
-import { GUEST_LOCKS, HOST, MAPPINGS } from "../tokens.js";
+import { ARRIVALS, GUEST_LOCKS, HOST, MAPPINGS, STORAGE } from "../tokens.js";
 
 type Check = DoctorOutput["checks"][number];
 
@@ -34,6 +35,29 @@ function checkOrphans(name: string, count: number, orphans: readonly string[]): 
     detail: `${orphans.length} belong to no running guest: ${orphans.join(", ")}`,
     hint: "luksmith reap",
   };
+}
+
+/** What was noted about guests that migrate here; nothing is said where nothing is noted. */
+export async function checkArrivals(container: Container): Promise<Check[]> {
+  const [host, arrivals] = [container.resolve(HOST), container.resolve(ARRIVALS)];
+  const [locks, storage] = [container.resolve(GUEST_LOCKS), container.resolve(STORAGE)];
+  const [notes, damaged] = [arrivals.list(), arrivals.damaged()];
+  if (notes.length + damaged.length === 0) return [];
+  const settlement = new Settlement({ host, storage, locks, arrivals });
+  const due = await Promise.all(notes.map((noted) => settlement.isDue(noted)));
+  const names = notes.filter((_, index) => due[index]).map(({ guest }) => guest.name);
+  const name = "migrated guests";
+  const checks: Check[] = [];
+  if (names.length > 0) {
+    const detail = `the configuration of ${names.join(", ")} may still name keys of the host that it came from`;
+    checks.push({ name, result: "warning", detail, hint: "luksmith reap" });
+  }
+  if (damaged.length > 0) {
+    const detail = `what was noted about them cannot be read: ${damaged.join(", ")}`;
+    checks.push({ name, result: "warning", detail, hint: "luksmith reap --dry-run says what to do" });
+  }
+  const detail = `${notes.length} on the way, none left behind`;
+  return checks.length > 0 ? checks : [{ name, result: "ok", detail }];
 }
 
 /** Whether the host cleans up by itself; cron may do it where it has no systemd, which nobody can tell. */

@@ -61,7 +61,7 @@ async function exportKeys(uuids: readonly KeyUuid[] = [], options: Options): Pro
     }
     using plaintext = writeEscrow(keys, container.resolve(CLOCK).now());
     const file = await encryptFor(recipients, plaintext, armor ? "armor" : "binary");
-    await write(file, output);
+    write(file, output);
   } finally {
     disposeOf(keys);
   }
@@ -96,9 +96,9 @@ async function keystoresFor({ from }: Options, container: Container): Promise<Ke
  * throws: of what was cut off no key can be decrypted.
  * @throws OUTPUT_EXISTS, OUTPUT_UNWRITABLE
  */
-async function write(file: Buffer, output: string | undefined): Promise<void> {
+function write(file: Buffer, output: string | undefined): void {
   if (output === undefined) {
-    await writeStandardOutput(file);
+    writeStandardOutput(file);
     return;
   }
   try {

@@ -38,10 +38,11 @@ function createCommand(): Command {
     });
 }
 
-async function show(passphrase: Secret): Promise<void> {
+function show(passphrase: Secret): Promise<void> {
   const line = printed(passphrase);
   try {
-    await writeStandardOutput(line);
+    writeStandardOutput(line);
+    return Promise.resolve();
   } finally {
     line.fill(0);
   }

@@ -1,12 +1,15 @@
 import { Argument, Command } from "commander";
+import type { Container } from "../di.js";
 import { dispatch } from "../event/dispatch.js";
 import { printable } from "../error/printable.js";
 import validate from "../generated/validate-plan.cjs";
-import { EVENTS, type EventName, type Guest, type LifecycleEvent } from "../host/host-adapter.js";
+import { type ConfiguredGuest, EVENTS, type EventName, type Guest } from "../host/host-adapter.js";
 import { renderStep } from "../plan/render.js";
+import type { Plan } from "../plan/step.js";
 import { HOST } from "../tokens.js";
 import { open } from "./open.js";
 import { print, printJson } from "./output.js";
+import { planNextStart } from "./plan-next-start.js";
 
 export function planCommand(): Command {
   return new Command("plan")
@@ -18,7 +21,7 @@ export function planCommand(): Command {
     .action(async (event: EventName, name: string, { json }: { json?: true }) => {
       const container = open();
       const guest = await container.resolve(HOST).readGuest(name);
-      const plan = await dispatch(container, asIfFired(event, guest), "plan");
+      const plan = await planOfEvent(container, event, guest);
       if (json) {
         printJson(validate, { event, guest: { id: guest.id, name: guest.name }, stages: plan.stages });
         return;
@@ -42,13 +45,13 @@ function nothingToDo(event: EventName, guest: Guest): string {
   }
 }
 
-function asIfFired(event: EventName, guest: Guest): LifecycleEvent {
+async function planOfEvent(container: Container, event: EventName, guest: ConfiguredGuest): Promise<Plan> {
   switch (event) {
     case "pre-start":
-      return { event, cause: "start", guest };
+      return await planNextStart(container, guest);
     case "pre-migrate":
-      return { event, cause: "migrate", guest };
+      return await dispatch(container, { event, cause: "migrate", guest }, "plan");
     case "post-stop":
-      return { event, cause: "stop", guest };
+      return await dispatch(container, { event, cause: "stop", guest }, "plan");
   }
 }

@@ -13,10 +13,12 @@ import { growCommand } from "./grow.js";
 import { installCommand, uninstallCommand } from "./install.js";
 import { keysCommand } from "./keys.js";
 import { keystoreCommand } from "./keystore.js";
+import { migrateCheckCommand } from "./migrate-check.js";
 import { planCommand } from "./plan.js";
 import { protectCommand } from "./protect.js";
 import { reapCommand } from "./reap.js";
 import { settingsCommand } from "./settings.js";
+import { settleCommand } from "./settle.js";
 import { statusCommand } from "./status.js";
 import { tokenFileOption } from "./token-file.js";
 import { versionCommand } from "./version.js";
@@ -52,6 +54,7 @@ export function createProgram(): Command {
     .addCommand(inherit(convertCommand()))
     .addCommand(inherit(statusCommand()))
     .addCommand(inherit(planCommand()))
+    .addCommand(inherit(migrateCheckCommand()))
     .addCommand(inherit(settingsCommand()))
     .addCommand(inherit(keysCommand()))
     .addCommand(inherit(keystoreCommand()))
@@ -60,7 +63,8 @@ export function createProgram(): Command {
     .addCommand(inherit(capabilitiesCommand()))
     .addCommand(inherit(doctorCommand()))
     .addCommand(inherit(versionCommand()))
-    .addCommand(inherit(completionCommand()));
+    .addCommand(inherit(completionCommand()))
+    .addCommand(inherit(settleCommand()), { hidden: true });
 }
 
 /** commander passes `exitOverride` on only to commands that it makes itself. */

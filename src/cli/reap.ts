@@ -6,10 +6,11 @@ import { visible } from "../error/printable.js";
 import type { ReapOutput } from "../generated/reap.js";
 import validate from "../generated/validate-reap.cjs";
 import type { Logger } from "../log/logger.js";
+import { Settlement } from "../migration/settlement.js";
 import { GuestLocks } from "../plan/guest-locks.js";
 import { type Reaped, Reaper } from "../reap/reaper.js";
 import { renderReaped } from "../reap/render.js";
-import { COMMAND_RUNNER, HOST, LOGGER, MAPPINGS } from "../tokens.js";
+import { ARRIVALS, COMMAND_RUNNER, HOST, LOGGER, MAPPINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
 import { print, printJson } from "./output.js";
 
@@ -25,16 +26,18 @@ export function reapCommand(): Command {
   return new Command("reap")
     .summary("clean up what guests that crashed have left")
     .description(
-      "Closes the mappings and withdraws the host secrets that Luksmith made for guests that do not run. Guests that run or are being started keep theirs; what is not Luksmith's is never touched.",
+      "Closes the mappings and withdraws the host secrets that Luksmith made for guests that do not run. Guests that run or are being started keep theirs; what is not Luksmith's is never touched. Puts the configurations of guests right that have migrated here with their storage.",
     )
     .option("--dry-run", "say what would be cleaned, change nothing")
     .option("--json", "for machines")
     .action(async ({ dryRun, json }: Options) => {
       const container = open();
+      const [host, arrivals] = [container.resolve(HOST), container.resolve(ARRIVALS)];
+      const locks = new GuestLocks(container.resolve(COMMAND_RUNNER), undefined, PATIENCE);
       const reaper = new Reaper({
-        host: container.resolve(HOST),
         mappings: container.resolve(MAPPINGS),
-        locks: new GuestLocks(container.resolve(COMMAND_RUNNER), undefined, PATIENCE),
+        ...{ host, locks, arrivals },
+        settlement: new Settlement({ host, locks, arrivals, storage: container.resolve(STORAGE) }),
         places: { directory: MAPPING_PLACES.claims, isOpen: (name) => findMapping(name) !== undefined },
       });
       const logger = container.resolve(LOGGER);

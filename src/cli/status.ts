@@ -1,7 +1,6 @@
 import { Command } from "commander";
 import type { Container } from "../di.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
-import { dispatch } from "../event/dispatch.js";
 import type { StatusOutput } from "../generated/status.js";
 import validate from "../generated/validate-status.cjs";
 import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
@@ -15,8 +14,10 @@ import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
 import { volumeName } from "../storage/volume.js";
 import { HOST, KEYRING, SETTINGS, STORAGE } from "../tokens.js";
+import { type SeenGuest, showLeakMap, showLeaks } from "./leak-map.js";
 import { open } from "./open.js";
 import { print, printJson, printTable } from "./output.js";
+import { planNextStart } from "./plan-next-start.js";
 import { type Problem, problemOf } from "./problem.js";
 
 type GuestStatus = StatusOutput["guests"][number];
@@ -25,12 +26,16 @@ type DiskStatus = GuestStatus["disks"][number];
 export function statusCommand(): Command {
   return new Command("status")
     .summary("which disks are encrypted")
-    .description("Shows every disk as its header, its key record and the guest's configuration tell.")
+    .description(
+      "Shows every disk as its header, its key record and the guest's configuration tell. Of one guest also its leak map: " +
+        "where data of it are besides its encrypted disks, what protects them there, and what to do.",
+    )
     .argument("[guest]", "name or UUID; all guests without it")
     .option("--json", "for machines")
     .action(async (name: string | undefined, { json }: { json?: true }) => {
       const container = open();
-      const guests = name === undefined ? await everyGuest(container) : [await guestStatus(container, name)];
+      const seen = name === undefined ? await everyGuest(container) : [await see(container, name)];
+      const guests = seen.map(({ status }) => status);
       if (json) {
         printJson(validate, { guests } satisfies StatusOutput);
         return;
@@ -40,33 +45,42 @@ export function statusCommand(): Command {
         return;
       }
       show(guests);
+      const [guest] = guests;
+      if (name !== undefined && guest !== undefined) showLeakMap(guest);
+      else showLeaks(seen);
     });
 }
 
-async function everyGuest(container: Container): Promise<GuestStatus[]> {
-  const statuses: GuestStatus[] = [];
+async function everyGuest(container: Container): Promise<SeenGuest[]> {
+  const seen: SeenGuest[] = [];
   for (const summary of await container.resolve(HOST).listGuests()) {
     try {
-      statuses.push(await guestStatus(container, summary.id));
+      seen.push(await see(container, summary.id));
     } catch (thrown) {
       // a guest that cannot be read (it is transient, or just gone) hides no other
-      statuses.push({ ...summary, disks: [], problem: problemOf(asLuksmithError(thrown)) });
+      const problem = problemOf(asLuksmithError(thrown));
+      seen.push({ status: { ...summary, disks: [], dataPlaces: [], problem } });
     }
   }
-  return statuses;
+  return seen;
 }
 
-async function guestStatus(container: Container, nameOrId: string): Promise<GuestStatus> {
+async function see(container: Container, nameOrId: string): Promise<SeenGuest> {
   const guest = await container.resolve(HOST).readGuest(nameOrId);
   const { id, name, running } = guest;
-  const problem = await startProblem(container, guest);
-  return { id, name, running, disks: await diskStatuses(container, guest), ...(problem && { problem }) };
+  const [problem, disks, dataPlaces] = await Promise.all([
+    startProblem(container, guest),
+    diskStatuses(container, guest),
+    container.resolve(HOST).dataPlaces(guest),
+  ]);
+  const status = { id, name, running, disks, dataPlaces, ...(problem && { problem }) };
+  return { status, disks: guest.disks };
 }
 
 /** What the guest's next start would be refused for; undefined if it would start. */
 async function startProblem(container: Container, guest: ConfiguredGuest): Promise<Problem | undefined> {
   try {
-    await dispatch(container, { event: "pre-start", cause: "start", guest }, "plan");
+    await planNextStart(container, guest);
     return undefined;
   } catch (thrown) {
     return problemOf(asLuksmithError(thrown));

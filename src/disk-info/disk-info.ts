@@ -58,6 +58,8 @@ export interface DiskMapping {
   readonly mapping?: string;
   /** To the guest. */
   readonly readOnly: boolean;
+  /** Other guests may have it at the same time. */
+  readonly shareable?: true;
   /** Secret UUIDs of encrypted layers under the volume: it is a snapshot's file, or another overlay. */
   readonly backingSecretUuids?: readonly KeyUuid[];
 }

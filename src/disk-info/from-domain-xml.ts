@@ -54,6 +54,7 @@ function mappingOf(
     ...encryption,
     volume,
     readOnly: type === "cdrom" || disk.element("readonly") !== undefined,
+    ...(disk.element("shareable") === undefined ? {} : { shareable: true }),
     ...(backing.length === 0 ? {} : { backingSecretUuids: backing }),
   };
 }

@@ -41,6 +41,7 @@ export const CATALOGUE = {
   GUEST_CONFIG_INVALID: { exit: EXIT.refused },
   GUEST_CHANGED: { exit: EXIT.refused },
   GUEST_NOT_FOUND: { exit: EXIT.unavailable },
+  GUEST_EXISTS: { exit: EXIT.refused },
   GUEST_RUNNING: { exit: EXIT.refused },
   GUEST_NOT_RUNNING: { exit: EXIT.refused },
   DISK_NOT_FOUND: { exit: EXIT.refused },
@@ -100,6 +101,11 @@ export const CATALOGUE = {
   MAPPING_BUSY: { exit: EXIT.unavailable },
   MAPPING_FOREIGN: { exit: EXIT.refused },
   CONVERT_FAILED: { exit: EXIT.failure },
+
+  STORAGE_NOT_COPIED: { exit: EXIT.refused },
+  COPY_SHARES_KEY: { exit: EXIT.refused },
+  MIGRATION_ANSWER_INVALID: { exit: EXIT.unavailable },
+  SAVED_MEMORY_REFUSED: { exit: EXIT.refused },
 
   HOST_UNAVAILABLE: { exit: EXIT.unavailable },
   HOST_SECRET_FAILED: { exit: EXIT.failure },

@@ -7,6 +7,8 @@ import { LuksmithError } from "../error/luksmith-error.js";
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
+import type { Arrivals } from "../migration/arrivals.js";
+import type { WithCopies } from "../migration/copied-disks.js";
 import { execute } from "../plan/execute.js";
 import type { DiskFacts } from "../plan/facts.js";
 import { withFittingLegacy } from "../plan/fitting-legacy.js";
@@ -27,20 +29,46 @@ import { warnOfPlain } from "../plan/plain-warning.js";
 import { planReconnect } from "../plan/plan-provide.js";
 import { refuseMappedElsewhere } from "../plan/refuse-mapped.js";
 import { refuseUnannotated } from "../plan/refusals.js";
-import type { Plan } from "../plan/step.js";
+import type { CopiedDisk, Plan } from "../plan/step.js";
 import { closingLeftovers } from "../reap/leftovers-of-start.js";
+import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
 import type { StorageRegistry } from "../storage/index.js";
-import { GUEST_LOCKS, HOST, KEYRING, LOGGER, MAPPINGS, PROVIDERS, SETTINGS, STORAGE } from "../tokens.js";
+import {
+  ARRIVALS,
+  GUEST_LOCKS,
+  HOST,
+  KEYRING,
+  LOGGER,
+  MAPPINGS,
+  PROVIDERS,
+  SETTINGS,
+  STORAGE,
+} from "../tokens.js";
 
 /** Milliseconds that a start waits for copies of its keys: whoever protects them may be away. */
 const COPYING = 3000;
 
 /** Makes a plan from facts; pure. */
-export type Planner = (guest: Guest, facts: readonly DiskFacts[]) => Plan;
+export type Planner = (
+  guest: Guest,
+  facts: readonly DiskFacts[],
+  /** Of a guest that arrives. */
+  copies: readonly CopiedDisk[],
+) => Plan;
+
+/** `arrives`: disks of a guest that migrates here may get keys of their own, since their content is copied. */
+export type Manner = "stays" | "arrives";
+
+interface Preparing {
+  readonly planner: Planner;
+  readonly manner: Manner;
+}
 
 interface Planned {
+  /** As it is to be here. */
+  readonly guest: Guest;
   readonly plan: Plan;
   readonly copies: readonly KeyCopy[];
 }
@@ -58,30 +86,31 @@ export class GuestPreparation {
     @inject(MAPPINGS) mappings: Mappings,
     @inject(SETTINGS) private readonly settings: EffectiveSettings,
     @inject(GUEST_LOCKS) private readonly locks: GuestLocks,
+    @inject(ARRIVALS) arrivals: Arrivals,
     @inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.#resources = { host, keyring, storage, providers, mappings, logger };
+    this.#resources = { host, keyring, storage, providers, mappings, arrivals, logger };
   }
 
   /** The plan, with nothing changed. @throws the refusal that the guest's start would meet */
-  async plan(guest: Guest, planner: Planner): Promise<Plan> {
+  async plan(guest: Guest, planner: Planner, manner: Manner = "stays"): Promise<Plan> {
     using session = new KeySession();
-    return (await this.#plan(guest, planner, session)).plan;
+    return (await this.#plan(guest, { planner, manner }, session)).plan;
   }
 
   /** Plans and does it. @throws the first error, after everything was undone that may be undone */
-  prepare(guest: Guest, planner: Planner): Promise<Plan> {
-    return this.#andCopy(() => this.#prepare(guest, planner));
+  prepare(guest: Guest, planner: Planner, manner: Manner = "stays"): Promise<Plan> {
+    return this.#andCopy(() => this.#prepare(guest, { planner, manner }));
   }
 
-  async #prepare(guest: Guest, planner: Planner): Promise<Plan> {
+  async #prepare(guest: Guest, how: Preparing): Promise<Plan> {
     await this.locks.announceStart(guest);
     using session = new KeySession();
-    const planned = await this.#plan(guest, planner, session).catch(unlessUnsettled);
-    if (planned !== undefined && onlyOpens(planned.plan)) return await this.#do(guest, planned, session);
+    const planned = await this.#plan(guest, how, session).catch(unlessUnsettled);
+    if (planned !== undefined && onlyOpens(planned.plan)) return await this.#do(planned, session);
     return await this.locks.hold(guest, async () => {
       // planned again, since whoever held the lock may have done it all
-      return await this.#do(guest, await this.#plan(guest, planner, session), session);
+      return await this.#do(await this.#plan(guest, how, session), session);
     });
   }
 
@@ -114,19 +143,45 @@ export class GuestPreparation {
     }
   }
 
-  async #plan(guest: Guest, planner: Planner, session: KeySession): Promise<Planned> {
-    const requested = resolveRequests(guest, this.settings);
-    const requests = await withFittingLegacy(guest, requested, this.#resources.storage);
-    const ability = this.#abilityFor(guest);
-    await refuseUnableRequests(guest, requests, ability);
-    refuseUnannotated(guest, requests);
-    await refuseUnableMappings(guest, ability);
-    await refuseMappedElsewhere(guest, this.#resources.mappings.claims());
-    const facts = await gatherFacts(guest, requests, this.#resources, session);
-    const plan = closingLeftovers(guest, planner(guest, facts), this.#resources.mappings.claims(guest.id));
+  async #plan(asked: Guest, { planner, manner }: Preparing, session: KeySession): Promise<Planned> {
+    const requested = resolveRequests(asked, this.settings);
+    const requests = await withFittingLegacy(asked, requested, this.#resources.storage);
+    const ability = this.#abilityFor(asked);
+    await refuseUnableRequests(asked, requests, ability);
+    refuseUnannotated(asked, requests);
+    await refuseUnableMappings(asked, ability);
+    await refuseMappedElsewhere(asked, this.#resources.mappings.claims());
+    const found = await gatherFacts(asked, requests, this.#resources, session);
+    const { guest, facts, copies } =
+      manner === "stays"
+        ? { guest: asked, facts: found, copies: [] }
+        : await this.#withCopiedDisks(asked, found, requests, session);
+    const planned = planner(guest, facts, copies);
+    // one that migrates here may run here, under an id that its source gives it: its own start takes from it, not this
+    const plan =
+      manner === "arrives"
+        ? planned
+        : closingLeftovers(guest, planned, this.#resources.mappings.claims(guest.id));
     await refuseForbiddenFormats(guest, plan, this.#resources.storage);
     await refuseUnableFormats(guest, plan, ability);
-    return { plan, copies: copiesIn(facts) };
+    return { guest, plan, copies: copiesIn(facts) };
+  }
+
+  /** Nothing of it is loaded for a guest that starts here. */
+  async #withCopiedDisks(
+    guest: Guest,
+    facts: readonly DiskFacts[],
+    requests: ReadonlyMap<string, EncryptionRequest>,
+    session: KeySession,
+  ): Promise<WithCopies> {
+    const { withCopiedDisks } = await import("../migration/copied-disks.js");
+    return await withCopiedDisks(
+      guest,
+      facts,
+      { requests, settings: this.settings },
+      this.#resources,
+      session,
+    );
   }
 
   /** Versions are asked with the guest, whose start must not wait long for a host manager that is starting itself. */
@@ -137,10 +192,10 @@ export class GuestPreparation {
     return { providers, versions, legacy, engine: encryption.engine };
   }
 
-  async #do(guest: Guest, { plan, copies }: Planned, session: KeySession): Promise<Plan> {
+  async #do({ guest, plan, copies }: Planned, session: KeySession): Promise<Plan> {
     for (const copy of copies) warnOfCopy(guest, copy, this.logger);
     warnOfPlain(guest, plan, this.logger);
-    return await this.#execute(guest, plan, session, "withdraw");
+    return await this.#execute(guest, plan, session, guest.arrives ? "keep" : "withdraw");
   }
 
   async #planReconnect(guest: Guest, session: KeySession): Promise<Plan> {
@@ -175,7 +230,13 @@ function unlessUnsettled(thrown: unknown): undefined {
   if (!(thrown instanceof LuksmithError) || !UNSETTLED.has(thrown.code)) throw thrown;
 }
 
-/** Every start but a disk's first one: nothing is changed that another process could change as well. */
+/**
+ * Every start but a disk's first one: nothing is changed that another process could change as well. What comes with its
+ * memory alone notes that too.
+ */
 function onlyOpens({ stages }: Plan): boolean {
-  return stages.flat().every(({ kind }) => kind === "provide-secrets" || kind === "open-mapping");
+  return stages.flat().every((step) => {
+    if (step.kind === "note-arrival") return step.copies.length === 0;
+    return step.kind === "provide-secrets" || step.kind === "open-mapping";
+  });
 }

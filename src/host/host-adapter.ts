@@ -5,6 +5,8 @@ import type { Ask } from "../request/ask.js";
 import type { Secret } from "../secret/secret.js";
 import type { Engine } from "../storage/storage-backend.js";
 import type { PathVolume, Volume } from "../storage/volume.js";
+import type { DataPlace } from "./data-place.js";
+import type { GuestMigration } from "./guest-migration.js";
 
 /** A guest as its host manager configures it; made by the host adapter from the guest's configuration. */
 export interface Guest {
@@ -18,18 +20,22 @@ export interface Guest {
   readonly tags: readonly string[];
   /** The configuration as the host manager gave it. May hold secrets of the guest (a VNC password): never logged. */
   readonly configuration: string;
+  /** It runs on another host, and comes here. */
+  readonly arrives?: true;
 }
 
 export const EVENTS = ["pre-start", "post-stop", "pre-migrate"] as const;
 export type EventName = (typeof EVENTS)[number];
 
 /**
- * What made the host manager fire: `start` prepares new disks; `restore` and `migrate` only provide secrets for what
- * exists; `reconnect` (the host manager restarted under a running guest) must never fail.
+ * What made the host manager fire: `start` prepares new disks; `restore` and `migrate` provide secrets for what exists,
+ * and `migrate` also prepares volumes that storage is copied to; `arrival` (QEMU was started for a guest that migrates
+ * here, and waits for its memory) is the last moment to refuse; `check` (the Luksmith of another host asks what
+ * `migrate` would do) changes nothing; `reconnect` (the host manager restarted under a running guest) must never fail.
  */
 export interface CauseOf {
   readonly "pre-start": "start" | "restore" | "reconnect";
-  readonly "pre-migrate": "migrate";
+  readonly "pre-migrate": "migrate" | "arrival" | "check";
   readonly "post-stop": "stop";
 }
 
@@ -110,6 +116,7 @@ export type ReaperRegistration =
 /** A host manager. Hooks use parseEvent and the secrets; everything else is for the CLI. */
 export interface HostAdapter {
   readonly type: "libvirt" | "proxmox";
+  readonly migration: GuestMigration;
 
   /** The event that a hook process was started for. @throws EVENT_INVALID, GUEST_CONFIG_INVALID */
   parseEvent(input: HookInput): LifecycleEvent;
@@ -126,8 +133,12 @@ export interface HostAdapter {
     others?: "withdraw" | "keep",
   ): Promise<void>;
 
-  /** Host secrets that Luksmith provided, of `guest` or of all guests. */
-  providedSecrets(guest?: Pick<Guest, "id" | "name">): Promise<ProvidedSecret[]>;
+  /**
+   * Host secrets that Luksmith provided, of `guest` or of all guests.
+   * @param patience `brief` for a hook that the host manager may be waiting for before it answers anybody
+   * @throws HOST_UNAVAILABLE, HOST_SECRET_FAILED
+   */
+  providedSecrets(guest?: Pick<Guest, "id" | "name">, patience?: "brief"): Promise<ProvidedSecret[]>;
 
   /**
    * Takes secrets away from a guest; one that another guest needs stays for that one. Idempotent: a secret that is gone
@@ -185,6 +196,11 @@ export interface HostAdapter {
    * Idempotent. Not from a hook. @throws VOLUME_GROW_FAILED, also if the guest sees less afterwards
    */
   resizeDisk(guest: Pick<Guest, "id" | "name">, disk: string, bytes: bigint): Promise<void>;
+
+  /** Where data of the guest are besides its disks: what `luksmith status` tells. Not from a hook. */
+  dataPlaces(guest: ConfiguredGuest): Promise<DataPlace[]>;
+  /** The file that holds the memory of a guest whose state the host manager saved by itself. May be called from a hook. */
+  savedMemory(guest: Pick<Guest, "id" | "name">): string | undefined;
 
   /** @param guest for whose start they are asked for, which a host that is starting itself puts off */
   versions(guest?: Pick<Guest, "id" | "name">): Promise<HostVersions>;

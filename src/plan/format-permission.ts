@@ -1,6 +1,7 @@
 import { asLuksmithError } from "../error/luksmith-error.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { StorageRegistry } from "../storage/index.js";
+import { cannotStart } from "./cannot-start.js";
 import type { Plan } from "./step.js";
 
 /**
@@ -17,7 +18,7 @@ export async function refuseForbiddenFormats(
     try {
       await storage.formattingBackendFor(step.volume);
     } catch (thrown) {
-      throw asLuksmithError(thrown).within(`cannot start guest ${guest.name}: disk ${step.disk}`);
+      throw asLuksmithError(thrown).within(`${cannotStart(guest)}: disk ${step.disk}`);
     }
   }
 }

@@ -8,6 +8,7 @@ import type { Guest } from "../host/host-adapter.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { namedFormat } from "../request/traits.js";
 import type { LegacySettings } from "../settings/settings.js";
+import { cannotStart } from "./cannot-start.js";
 import type { Plan } from "./step.js";
 
 export interface HostAbility {
@@ -92,7 +93,7 @@ export async function refuseUnableMapping(
   ability: HostAbility,
 ): Promise<void> {
   if (mapping === undefined || format === undefined) return;
-  const task = `cannot start guest ${guest.name}: disk ${dev}`;
+  const task = `${cannotStart(guest)}: disk ${dev}`;
   if (format === "plain" && !ability.legacy.enabled) throw plainIsOff(task);
   await requireTrait("dm-crypt", format, task, ability);
 }
@@ -105,7 +106,7 @@ export async function refuseUnableMapping(
 export async function refuseUnableFormats(guest: Guest, plan: Plan, ability: HostAbility): Promise<void> {
   for (const step of plan.stages.flat()) {
     if (step.kind !== "format") continue;
-    const task = `cannot start guest ${guest.name}: disk ${step.disk}`;
+    const task = `${cannotStart(guest)}: disk ${step.disk}`;
     await requireTrait(step.provider ?? "native", step.record.encryption.format, task, ability);
   }
 }

@@ -3,18 +3,21 @@ import type { EncryptionProviders } from "../encryption/encryption-providers.js"
 import type { LuksHeader } from "../encryption/luks-header.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { visible } from "../error/printable.js";
-import type { Annotations, DiskAnnotation, Guest, HostAdapter } from "../host/host-adapter.js";
+import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import { canDelete } from "../keystore/keystore.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Logger } from "../log/logger.js";
+import type { Arrivals } from "../migration/arrivals.js";
 import type { StorageRegistry } from "../storage/index.js";
 import type { StorageBackend } from "../storage/storage-backend.js";
 import { type Volume, volumeName } from "../storage/volume.js";
+import { annotationsOf } from "./annotation.js";
+import { cannotStart } from "./cannot-start.js";
 import type { Performer, Undo } from "./execute.js";
 import type { KeySession } from "./key-session.js";
-import type { AnnotatedKey, DiskKey, Step } from "./step.js";
+import type { DiskKey, Step } from "./step.js";
 
 export interface Resources {
   readonly host: HostAdapter;
@@ -22,6 +25,7 @@ export interface Resources {
   readonly storage: StorageRegistry;
   readonly providers: EncryptionProviders;
   readonly mappings: Mappings;
+  readonly arrivals: Arrivals;
   readonly logger: Logger;
 }
 
@@ -79,6 +83,11 @@ export class StepPerformer implements Performer {
         return () => this.#resources.host.detachDisk(this.#guest, step.disk);
       case "detach-disk":
         await this.#resources.host.detachDisk(this.#guest, step.disk);
+        return undefined;
+      case "note-arrival":
+        return this.#noteArrival(step);
+      case "answer-configuration":
+        this.#resources.host.migration.answer(this.#guest);
         return undefined;
     }
   }
@@ -174,6 +183,19 @@ export class StepPerformer implements Performer {
     return () => host.removeDisk(this.#guest, dev);
   }
 
+  #noteArrival({ copies }: StepOf<"note-arrival">): Undo {
+    const { arrivals } = this.#resources;
+    const { id, name } = this.#guest;
+    const earlier = arrivals.find({ id });
+    const { nonce } = arrivals.note({ guest: { id, name }, copies });
+    return async () => {
+      // what an attempt that was killed has made is still there
+      if (earlier === undefined || earlier === "damaged") arrivals.forget({ id }, nonce);
+      else arrivals.restore(earlier);
+      await Promise.resolve();
+    };
+  }
+
   #withdraw(secrets: readonly DiskKey[]): Promise<void> {
     return this.#resources.host.withdrawSecrets(
       this.#guest,
@@ -193,19 +215,9 @@ async function headerOf(backend: StorageBackend, volume: Volume, uuid: KeyUuid):
   });
 }
 
-function annotationsOf(keys: readonly AnnotatedKey[]): Annotations {
-  return new Map(keys.map((key) => [key.disk, annotationOf(key)]));
-}
-
-function annotationOf({ uuid: secretUuid, engine, mapping }: AnnotatedKey): DiskAnnotation {
-  if (mapping === undefined) return { format: "luks", secretUuid, ...(engine && { engine }) };
-  const { name, format, volume } = mapping;
-  return { format, secretUuid, mapping: name, volume };
-}
-
-function leftOpen({ name }: Guest, disk: string, mapping: string): LuksmithError {
+function leftOpen(guest: Guest, disk: string, mapping: string): LuksmithError {
   return new LuksmithError("MAPPING_BUSY", {
-    what: `cannot start guest ${name}: disk ${disk} is still open from an earlier start`,
+    what: `${cannotStart(guest)}: disk ${disk} is still open from an earlier start`,
     why: `somebody has /dev/mapper/${mapping} open; if it is a QEMU that was lost, two would write to the volume`,
     hint: `see what it is: lsof /dev/mapper/${mapping}`,
   });

@@ -4,6 +4,7 @@ import type { Guest } from "../host/host-adapter.js";
 import { newKeyRecord } from "../keystore/key-record.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { isMappable, volumeName } from "../storage/volume.js";
+import { cannotStart } from "./cannot-start.js";
 import { protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
@@ -16,7 +17,7 @@ import { formatDiffers, requireContentOf, volumeProblem } from "./volume-content
  * headers for disks that are new, the passphrases of all. Pure; a refusal is thrown before anything was changed.
  */
 export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Date): Plan {
-  refuseSharedKey(`cannot start guest ${guest.name}`, facts.filter(isKeyFound).map(diskKey));
+  refuseSharedKey(cannotStart(guest), facts.filter(isKeyFound).map(diskKey));
   const ours: PreparedDisk[] = [];
   for (const fact of facts) {
     switch (fact.kind) {
@@ -32,7 +33,7 @@ export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Dat
     }
   }
   refuseSharedMapping(
-    `cannot start guest ${guest.name}`,
+    cannotStart(guest),
     ours.map(({ fact }) => mappedKey(fact)),
   );
   const native = ours.filter(({ opening }) => opening === undefined);
@@ -66,7 +67,7 @@ function mappedKey({ disk, uuid }: AnnotatedDisk): AnnotatedKey {
  */
 function baseKeys(guest: Guest, { disk, request, bases }: AnnotatedDisk): OpeningKey[] {
   return bases.flatMap(({ uuid, key }): OpeningKey[] => {
-    const what = `cannot start guest ${guest.name}: disk ${disk.dev} lies over a volume that is encrypted under key ${uuid}`;
+    const what = `${cannotStart(guest)}: disk ${disk.dev} lies over a volume that is encrypted under key ${uuid}`;
     switch (key.kind) {
       case "found":
         return [{ disk: disk.dev, uuid, opens: "base" }];
@@ -95,19 +96,16 @@ interface PreparedDisk {
 /** The steps of one disk, or undefined if its encryption block is not ours. */
 function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | undefined {
   const { key, probe, refusedEngine } = fact;
-  if (refusedEngine !== undefined)
-    throw refusedEngine.within(`cannot start guest ${guest.name}: disk ${fact.disk.dev}`);
+  if (refusedEngine !== undefined) throw refusedEngine.within(`${cannotStart(guest)}: disk ${fact.disk.dev}`);
   switch (key.kind) {
     case "unavailable":
-      throw key.error.within(
-        `cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
-      );
+      throw key.error.within(`${cannotStart(guest)}: disk ${fact.disk.dev} needs key ${fact.uuid}`);
     case "unknown":
       if (fact.request !== undefined && probe !== undefined) return adopt(guest, fact, probe, now);
       // an encryption block can be somebody else's, whose secret the host has; a mapping is opened by nobody but us
       if (fact.disk.mapping === undefined) return undefined;
       throw new LuksmithError("KEY_NOT_FOUND", {
-        what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
+        what: `${cannotStart(guest)}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
         why: "no keystore has it",
         hint: "restore the key record from a backup of the keystore; nothing was changed",
       });
@@ -200,7 +198,7 @@ function requireNew(guest: Guest, fact: AnnotatedDisk, probe: Probe | undefined)
 function usePending(guest: Guest, fact: AnnotatedDisk, record: KeyRecord, keystore: string): PreparedDisk {
   const hasHeader = fact.probe?.kind === "luks";
   if (!hasHeader && !isRecorded(guest, fact.disk, record))
-    throw keyInUse(`cannot start guest ${guest.name}`, guest, fact.disk, record);
+    throw keyInUse(cannotStart(guest), guest, fact.disk, record);
   const prepared = formatNew(guest, fact, record, keystore, []);
   // the format step can make a torn header anew, and only the lock of the record's guest lets anybody do that
   return belongsTo(guest, record) ? prepared : { ...prepared, format: [] };
@@ -213,14 +211,14 @@ function adoptionRefused(
 ): LuksmithError {
   if (probe.kind === "allocated") {
     return new LuksmithError("VOLUME_NOT_PROVEN_EMPTY", {
-      what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} asks for encryption under key ${fact.uuid}, which no keystore has`,
+      what: `${cannotStart(guest)}: disk ${fact.disk.dev} asks for encryption under key ${fact.uuid}, which no keystore has`,
       why: `${volumeName(fact.disk.volume)} has allocated blocks, so its allocation map does not prove that it is new`,
       hint: `if the disk is new, remove its encryption block and run: ${protectCommand(guest, [fact.disk.dev])}; if it was encrypted before, bring back its key`,
     });
   }
   if (probe.kind === "luks") {
     return new LuksmithError("KEY_NOT_FOUND", {
-      what: `cannot start guest ${guest.name}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
+      what: `${cannotStart(guest)}: disk ${fact.disk.dev} needs key ${fact.uuid}`,
       why: `no keystore has it, and ${volumeName(fact.disk.volume)} already is encrypted (LUKS UUID ${probe.header.uuid})`,
       hint: "restore the key record from a backup of the keystore; nothing was changed",
     });

@@ -7,6 +7,7 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import { legacyMappingName, mappingName } from "../encryption/dm-crypt/mapping-name.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { isMappable, volumeName } from "../storage/volume.js";
+import { annotationNow } from "./annotation.js";
 import type { ProtectFacts } from "./gather-protect.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
 import { canBePlain } from "./volume-content.js";
@@ -89,22 +90,6 @@ function protectDisk(guest: Guest, fact: ProtectFacts, options: ProtectOptions):
 
 function formatter({ provider }: ProtectFacts): { readonly provider?: "dm-crypt" } {
   return provider === "dm-crypt" ? { provider } : {};
-}
-
-/** As the guest's configuration has it; undefined for a disk that names no key. */
-function annotationNow({
-  dev,
-  encryption_secret_uuid: uuid,
-  encryption_format: format,
-  encryption_options: options,
-  mapping: name,
-  volume,
-}: DiskMapping): AnnotatedKey | undefined {
-  if (uuid === undefined) return undefined;
-  if (name === undefined || format === undefined || !isMappable(volume)) {
-    return { disk: dev, uuid, ...(options?.["engine"] === "librbd" && { engine: "librbd" as const }) };
-  }
-  return { disk: dev, uuid, mapping: { name, format, volume } };
 }
 
 function annotationFor({ disk, provider, engine }: ProtectFacts, record: KeyRecord): AnnotatedKey {

@@ -3,6 +3,7 @@ import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { EncryptionRequest } from "../request/ask.js";
+import { cannotStart } from "./cannot-start.js";
 import { adoptCommand, protectCommand } from "./commands.js";
 import type { PlainDisk } from "./facts.js";
 import { refuseSharedKey } from "./key-ownership.js";
@@ -20,7 +21,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
     const names = bare.map((disk) => disk.dev);
     const isOverlay = bare.some(({ backingSecretUuids }) => backingSecretUuids !== undefined);
     throw new LuksmithError("DISK_NOT_ENCRYPTED", {
-      what: `cannot start guest ${guest.name}: disk ${names.join(", ")} must be encrypted and is not`,
+      what: `${cannotStart(guest)}: disk ${names.join(", ")} must be encrypted and is not`,
       why: `asked for by ${requests.get(first.dev)?.askedBy.join(" and ") ?? "the settings"}`,
       hint: isOverlay ? overlayHint(guest, names) : hintFor(guest, bare),
     });
@@ -29,7 +30,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
   for (const disk of asked) requireUsableAnnotation(guest, disk);
   const wanted = new Set(asked.map((disk) => disk.encryption_secret_uuid));
   refuseSharedKey(
-    `cannot start guest ${guest.name}`,
+    cannotStart(guest),
     disks.flatMap(({ dev, encryption_secret_uuid: uuid }) =>
       uuid !== undefined && wanted.has(uuid) ? [{ disk: dev, uuid }] : [],
     ),
@@ -62,7 +63,7 @@ function requireUsableAnnotation(
   const isKnown = engine === "qemu" || (engine === "librbd" && volume.kind === "rbd");
   if (encryption_format === "luks" && isKnown) return;
   throw new LuksmithError("REQUEST_CONFLICT", {
-    what: `cannot start guest ${guest.name}: disk ${dev} must be encrypted as luks by QEMU`,
+    what: `${cannotStart(guest)}: disk ${dev} must be encrypted as luks by QEMU`,
     why: `its encryption block says format ${encryption_format ?? "unknown"}, engine ${engine}`,
     hint: "change the block to format='luks' without an engine, or take the request away",
   });
@@ -77,11 +78,11 @@ export function refuseLostBlock(guest: Guest, { disk, luks }: PlainDisk): void {
   if (luks === undefined || luks.key.kind === "unknown") return;
   if (luks.key.kind === "unavailable") {
     throw luks.key.error.within(
-      `cannot start guest ${guest.name}: disk ${disk.dev} has no encryption block, but LUKS UUID ${luks.uuid} on its volume`,
+      `${cannotStart(guest)}: disk ${disk.dev} has no encryption block, but LUKS UUID ${luks.uuid} on its volume`,
     );
   }
   throw new LuksmithError("ENCRYPTION_BLOCK_LOST", {
-    what: `cannot start guest ${guest.name}: disk ${disk.dev} is encrypted, but its encryption block is gone from the guest's configuration`,
+    what: `${cannotStart(guest)}: disk ${disk.dev} is encrypted, but its encryption block is gone from the guest's configuration`,
     why: `${volumeName(disk.volume)} has the LUKS header of key ${luks.uuid}, and the guest would overwrite it`,
     hint: putBack(guest, disk, luks.volume),
   });
@@ -102,11 +103,11 @@ export function refusePlainOverlay(guest: Guest, { disk, overlaid }: PlainDisk):
   if (overlaid === undefined || overlaid.kind === "unknown") return;
   if (overlaid.kind === "unavailable") {
     throw overlaid.error.within(
-      `cannot start guest ${guest.name}: disk ${disk.dev} lies over an encrypted volume and is not encrypted itself`,
+      `${cannotStart(guest)}: disk ${disk.dev} lies over an encrypted volume and is not encrypted itself`,
     );
   }
   throw new LuksmithError("OVERLAY_NOT_ENCRYPTED", {
-    what: `cannot start guest ${guest.name}: disk ${disk.dev} would write in plaintext`,
+    what: `${cannotStart(guest)}: disk ${disk.dev} would write in plaintext`,
     why: `${volumeName(disk.volume)} lies over the encrypted volume of key ${overlaid.record.uuid}, as an external snapshot makes it`,
     hint: overlayHint(guest, [disk.dev]),
   });

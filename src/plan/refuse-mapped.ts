@@ -2,6 +2,7 @@ import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { MappingClaim } from "../encryption/encryption-provider.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { Guest } from "../host/host-adapter.js";
+import { cannotStart } from "./cannot-start.js";
 import { isSameVolume } from "./same-volume.js";
 
 /**
@@ -14,7 +15,7 @@ export async function refuseMappedElsewhere(guest: Guest, claims: readonly Mappi
     const claim = await claimOn(disk, foreign);
     if (claim === undefined) continue;
     throw new LuksmithError("MAPPING_BUSY", {
-      what: `cannot start guest ${guest.name}: the volume of disk ${disk.dev} is open for guest ${claim.guest.name}`,
+      what: `${cannotStart(guest)}: the volume of disk ${disk.dev} is open for guest ${claim.guest.name}`,
       why: `mapping ${claim.name} lies over ${claim.volume}`,
       hint: "stop that guest first; if it does not run: luksmith reap",
     });

@@ -38,6 +38,15 @@ export function renderStep(step: Step): string {
       return `give disk ${step.disk} to the running guest`;
     case "detach-disk":
       return `take disk ${step.disk} from the running guest`;
+    case "note-arrival":
+      return "note that the guest migrates here";
+    case "answer-configuration":
+      return step.copies
+        .map(
+          ({ disk, to }) =>
+            `let disk ${disk} be opened with key ${to.uuid} here, since its content is copied`,
+        )
+        .join(", and ");
   }
 }
 

@@ -73,7 +73,23 @@ export type Step =
   /** Gives the running guest a disk of its persistent configuration. */
   | { readonly kind: "attach-disk"; readonly disk: string }
   /** Takes a disk from the running guest, which must let it go; never undone. */
-  | { readonly kind: "detach-disk"; readonly disk: string };
+  | { readonly kind: "detach-disk"; readonly disk: string }
+  /**
+   * Notes that the guest migrates here, before anything is made for it: what its disks are called here, for whoever
+   * goes on when this process was killed, and for the guest's persistent configuration, which comes last.
+   */
+  | { readonly kind: "note-arrival"; readonly copies: readonly CopiedDisk[] }
+  /** Tells the host manager to go on with a configuration that names the keys of these disks here. */
+  | { readonly kind: "answer-configuration"; readonly copies: readonly CopiedDisk[] };
+
+/** A disk of a guest that migrates here whose content is copied to a volume of this host, with a key of its own. */
+export interface CopiedDisk {
+  readonly disk: string;
+  /** As the guest's configuration annotates it at the source. */
+  readonly from: AnnotatedKey;
+  /** As it does here. */
+  readonly to: AnnotatedKey;
+}
 
 export type GuestState = "stopped" | "running";
 

@@ -5,6 +5,7 @@ import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
+import { cannotStart } from "./cannot-start.js";
 import type { AnnotatedDisk } from "./facts.js";
 
 /**
@@ -30,7 +31,7 @@ export function canBePlain(probe: Probe | undefined): boolean {
 
 function otherPlainVolume(guest: Guest, { disk, uuid }: AnnotatedDisk, recorded: string): LuksmithError {
   return new LuksmithError("KEY_IN_USE", {
-    what: `cannot start guest ${guest.name}: disk ${disk.dev} names key ${uuid}, which was made for another volume`,
+    what: `${cannotStart(guest)}: disk ${disk.dev} names key ${uuid}, which was made for another volume`,
     why: `the key's record says ${recorded}, and the disk has ${volumeName(disk.volume)}; a plain volume does not tell its key, and a wrong one would destroy it`,
     hint: "point the disk at the right volume, or rename the volume back",
   });
@@ -50,7 +51,7 @@ function requireSpecOf(
   const recorded = `LUKS version ${format === "luksv2" ? 2 : 1}, ${cipher}, ${keySize} bits`;
   if (found === recorded) return;
   throw new LuksmithError("LUKS_HEADER_INVALID", {
-    what: `cannot start guest ${guest.name}: disk ${disk.dev} has a LUKS header that is not as Luksmith made it`,
+    what: `${cannotStart(guest)}: disk ${disk.dev} has a LUKS header that is not as Luksmith made it`,
     why: `${volumeName(disk.volume)} says ${found}, and its key's record ${recorded}`,
     hint: "find out who changed it, and restore the header from a backup; nothing was changed",
   });
@@ -63,7 +64,7 @@ export function formatDiffers(
   format: EncryptionFormat,
 ): LuksmithError {
   return new LuksmithError("REQUEST_CONFLICT", {
-    what: `cannot start guest ${guest.name}: disk ${disk.dev} is annotated as ${disk.encryption_format ?? "unknown"}`,
+    what: `${cannotStart(guest)}: disk ${disk.dev} is annotated as ${disk.encryption_format ?? "unknown"}`,
     why: `its key ${uuid} is of a volume of format ${format}`,
     hint: "put the annotation right with virsh edit, or take it out and run luksmith protect",
   });
@@ -84,7 +85,7 @@ export function volumeProblem(
   guest: Guest,
   fact: AnnotatedDisk,
   probe: Probe | undefined,
-  task = `cannot start guest ${guest.name}`,
+  task = cannotStart(guest),
 ): LuksmithError {
   const volume = volumeName(fact.disk.volume);
   const start = `${task}: disk ${fact.disk.dev}`;

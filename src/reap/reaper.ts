@@ -1,6 +1,10 @@
+import { basename } from "node:path";
 import type { MappingClaim, Mappings } from "../encryption/encryption-provider.js";
 import { LuksmithError } from "../error/luksmith-error.js";
+import { shellWord } from "../error/shell-word.js";
 import type { HostAdapter, ProvidedSecret } from "../host/host-adapter.js";
+import type { Arrivals, NotedArrival } from "../migration/arrivals.js";
+import type { Settlement } from "../migration/settlement.js";
 import type { GuestLocks, Watch } from "../plan/guest-locks.js";
 import {
   type ClaimPlaces,
@@ -13,8 +17,8 @@ import { type Given, type GuestLeftovers, leftoversOf } from "./leftovers.js";
 
 /** One thing that a guest had left, and what became of it. */
 export interface Reaped {
-  readonly kind: "mapping" | "host-secret" | "claim";
-  /** Of the mapping, or of the mapping that the claim was about; a host secret's UUID. */
+  readonly kind: "mapping" | "host-secret" | "claim" | "arrival";
+  /** Of the mapping, or of the mapping that the claim was about; a host secret's UUID; a guest's UUID. */
   readonly name: string;
   readonly guest?: GuestLeftovers["guest"];
   readonly disk?: string;
@@ -29,10 +33,13 @@ export interface ReaperResources {
   readonly mappings: Mappings;
   readonly locks: GuestLocks;
   readonly places: ClaimPlaces;
+  readonly arrivals: Arrivals;
+  readonly settlement: Settlement;
 }
 
 /**
  * Cleans up after guests that do not run: closes mappings that are claimed for them and withdraws their host secrets.
+ * Settles those that have migrated here, whose own process for that was killed.
  * A guest that is being started is safe by order, not by time: the host counts it as running from before its hook is
  * called, and the hook announces the start before it gives the guest anything (docs/decisions/015).
  */
@@ -44,7 +51,21 @@ export class Reaper {
     const given = await this.#given();
     const suspects = await this.#leftovers(given);
     const reaped = manner === "dry-run" ? suspects.flatMap(found) : await this.#clean(given, suspects);
-    return [...reaped, ...(await this.#reapDamaged(manner))];
+    return [...reaped, ...(await this.#reapDamaged(manner)), ...(await this.#settle(manner))];
+  }
+
+  /** What was noted about guests that have arrived, or that never will. */
+  async #settle(manner: "apply" | "dry-run"): Promise<Reaped[]> {
+    const { arrivals, settlement } = this.resources;
+    const reaped: Reaped[] = [];
+    for (const noted of arrivals.list()) {
+      const end = await orWhy(async () => {
+        if (manner === "dry-run") return (await settlement.isDue(noted)) ? FOUND : undefined;
+        return (await settlement.settle(noted)) === "arriving" ? undefined : CLEANED;
+      });
+      if (end !== undefined) reaped.push({ ...ofArrival(noted), ...end });
+    }
+    return [...reaped, ...arrivals.damaged().map(ofDamagedArrival)];
   }
 
   async #given(): Promise<Given> {
@@ -169,6 +190,16 @@ type Subject = Omit<Reaped, "outcome" | "why">;
 
 function ofSecret(guest: GuestLeftovers["guest"], { uuid, disk }: ProvidedSecret): Subject {
   return { kind: "host-secret", name: uuid, guest, disk };
+}
+
+function ofArrival({ guest: { id, name } }: NotedArrival): Subject {
+  return { kind: "arrival", name: id, guest: { id, name } };
+}
+
+/** Left also by a dry run: nobody knows what it has said. */
+function ofDamagedArrival(path: string): Reaped {
+  const why = `what was noted about it cannot be read; if the guest does not start, the error says what key its disk has; remove ${shellWord(path)}`;
+  return { kind: "arrival", name: basename(path), ...left(why) };
 }
 
 function ofMapping(guest: GuestLeftovers["guest"], { name, disk }: MappingClaim): Subject {

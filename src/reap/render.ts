@@ -3,7 +3,10 @@ import type { Reaped } from "./reaper.js";
 /** What became of a leftover, in one line for a person. */
 export function renderReaped(reaped: Reaped): string {
   const { kind, name, outcome, why = "nobody knows why" } = reaped;
-  const thing = `${NAMES[kind]} ${name}${ownerOf(reaped)}`;
+  const thing =
+    kind === "arrival"
+      ? `${NAMES[kind]} ${reaped.guest?.name ?? name}`
+      : `${NAMES[kind]} ${name}${ownerOf(reaped)}`;
   switch (outcome) {
     case "cleaned":
       return `${CLEANED[kind]} ${thing}`;
@@ -18,8 +21,14 @@ const NAMES = {
   mapping: "mapping",
   "host-secret": "host secret",
   claim: "unreadable claim of mapping",
+  arrival: "the migration of guest",
 } as const;
-const CLEANED = { mapping: "closed", "host-secret": "withdrew", claim: "removed" } as const;
+const CLEANED = {
+  mapping: "closed",
+  "host-secret": "withdrew",
+  claim: "removed",
+  arrival: "settled",
+} as const;
 
 function ownerOf({ guest, disk }: Reaped): string {
   if (guest === undefined) return "";

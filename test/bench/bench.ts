@@ -7,6 +7,7 @@ import { installPackages } from "../lab/debian.js";
 import { findGroup, type Group } from "../lab/groups.js";
 import { startLibvirtHost } from "../lab/libvirt-host.js";
 import { measureInUml, measureOnHost, measureOnHostInUml } from "./measure.js";
+import { benchMigration } from "./migration.js";
 import { installPlugin } from "./plugin.js";
 import { renderFindings, verdict } from "./report.js";
 import type { Findings } from "./row.js";
@@ -33,6 +34,7 @@ switch (request.kind) {
 async function bench(sections: readonly Section[]): Promise<Findings> {
   const groups = [
     ...groupsFor(sectionsOn("host", sections), "libvirt"),
+    ...groupsFor(sectionsOn("two-hosts", sections), "migration"),
     ...groupsFor(sectionsOn("uml", sections), "faults"),
     ...groupsFor(sectionsOn("uml-host", sections), "dmcrypt"),
     ...groupsFor(sections.includes("keystores") ? ["keystores"] : [], "barbican", "kmip", "protectors"),
@@ -40,6 +42,9 @@ async function bench(sections: readonly Section[]): Promise<Findings> {
   const { failed } = await installPackages(groups);
   if (failed > 0) throw new Error("a Debian package that the bench needs is missing");
   const parts = [...(await benchOnHost(sectionsOn("host", sections)))];
+  for (const section of sectionsOn("two-hosts", sections)) {
+    parts.push(await announce(section, benchMigration));
+  }
   for (const section of sectionsOn("uml", sections)) {
     parts.push(await announce(section, () => measureInUml(section)));
   }

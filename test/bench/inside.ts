@@ -10,12 +10,14 @@ import { benchKeystores } from "./keystores.js";
 import { benchManyDisks } from "./many-disks.js";
 import { benchNewDisks } from "./new-disks.js";
 import type { Findings } from "./row.js";
-import type { Section } from "./section.js";
+import type { Machine, SectionOn } from "./section.js";
 import { Stock } from "./stock.js";
 import { benchTuning } from "./tuning.js";
 import { benchUnlocking } from "./unlocking.js";
 
-const BENCHES: Readonly<Record<Section, (stock: Stock) => Promise<Findings>>> = {
+type InsideSection = SectionOn<Exclude<Machine, "two-hosts">>;
+
+const BENCHES: Readonly<Record<InsideSection, (stock: Stock) => Promise<Findings>>> = {
   hooks: benchHooks,
   "new-disks": benchNewDisks,
   "many-disks": benchManyDisks,
@@ -29,7 +31,7 @@ const BENCHES: Readonly<Record<Section, (stock: Stock) => Promise<Findings>>> = 
   "engine-hooks": benchEngineHooks,
 };
 
-const [section, dir] = process.argv.slice(2) as [Section, string];
+const [section, dir] = process.argv.slice(2) as [InsideSection, string];
 using stock = new Stock(dir);
 mkdirSync(stock.places.volumes, { recursive: true });
 process.stdout.write(JSON.stringify(await BENCHES[section](stock)));

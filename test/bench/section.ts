@@ -1,6 +1,6 @@
 /**
- * What `npm run bench` measures, in its order, and where: on a private libvirt host, in User-Mode Linux, or on such a
- * host there.
+ * What `npm run bench` measures, in its order, and where: on a private libvirt host, between two of them, in User-Mode
+ * Linux, or on such a host there.
  */
 const MACHINES = {
   hooks: "host",
@@ -12,17 +12,22 @@ const MACHINES = {
   "disk-io": "host",
   tuning: "host",
   keystores: "host",
+  migration: "two-hosts",
   "dm-crypt": "uml",
   "engine-hooks": "uml-host",
 } as const;
 
-export type Machine = "host" | "uml" | "uml-host";
+export type Machine = (typeof MACHINES)[Section];
 export type Section = keyof typeof MACHINES;
+/** Those that are measured there. */
+export type SectionOn<M extends Machine> = {
+  [S in Section]: (typeof MACHINES)[S] extends M ? S : never;
+}[Section];
 
 export const SECTIONS = Object.keys(MACHINES) as readonly Section[];
 
-export function sectionsOn(machine: Machine, sections: readonly Section[]): Section[] {
-  return sections.filter((section) => MACHINES[section] === machine);
+export function sectionsOn<M extends Machine>(machine: M, sections: readonly Section[]): SectionOn<M>[] {
+  return sections.filter((section): section is SectionOn<M> => MACHINES[section] === machine);
 }
 
 export type Request =

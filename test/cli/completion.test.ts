@@ -67,9 +67,12 @@ describe("completion for bash", () => {
     expect(complete(...line).sort()).toEqual(offered.sort());
   });
 
-  it("offers every command", () => {
+  it("offers every command but those that are not for people", () => {
     const commands = createProgram().commands.map((command) => command.name());
-    expect(complete("luksmith", "")).toEqual(expect.arrayContaining(commands));
+    const offered = complete("luksmith", "");
+    expect(offered).toEqual(expect.arrayContaining(commands.filter((name) => name !== "settle")));
+    expect(offered).not.toContain("settle");
+    expect(script).not.toContain("settle");
   });
 });
 
@@ -82,6 +85,7 @@ describe("completion for fish", () => {
 
     expect(lines.every((words) => words[0] === "complete" && words.includes("-n"))).toBe(true);
     for (const { summary } of everyCommand(createProgram())) expect(described).toContain(summary);
+    expect(script).not.toContain("settle");
     expect(described).toContain("encrypt a guest's new disks");
   });
 
@@ -114,7 +118,9 @@ describe.each(["zsh", "fish"])("completion for %s", (shell) => {
 });
 
 function everyCommand(command: Command): { readonly summary: string }[] {
-  return command.commands.flatMap((child) => [{ summary: child.summary() }, ...everyCommand(child)]);
+  return command.commands
+    .filter((child) => child.name() !== "settle")
+    .flatMap((child) => [{ summary: child.summary() }, ...everyCommand(child)]);
 }
 
 /** The words of a line, by fish's rules for single quotes: in them a backslash escapes itself and the quote only. */

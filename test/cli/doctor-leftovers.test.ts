@@ -1,13 +1,19 @@
 import { describe, expect, it } from "vitest";
-import { checkLeftovers, checkReaper } from "../../src/cli/doctor-leftovers.js";
+import { checkArrivals, checkLeftovers, checkReaper } from "../../src/cli/doctor-leftovers.js";
 import { Container } from "../../src/di.js";
 import type { ReaperRegistration } from "../../src/host/host-adapter.js";
-import { GUEST_LOCKS, HOST, MAPPINGS } from "../../src/tokens.js";
+import { ARRIVALS, GUEST_LOCKS, HOST, MAPPINGS, STORAGE } from "../../src/tokens.js";
+import { StorageRegistry } from "../../src/storage/storage-registry.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 import { ReapWorld } from "../reap/reap-world.js";
 
-const containerOf = ({ host, mappings, locks }: ReapWorld) =>
-  new Container().value(HOST, host).value(MAPPINGS, mappings).value(GUEST_LOCKS, locks);
+const containerOf = ({ host, mappings, locks, arrivals }: ReapWorld) =>
+  new Container()
+    .value(HOST, host)
+    .value(MAPPINGS, mappings)
+    .value(GUEST_LOCKS, locks)
+    .value(ARRIVALS, arrivals)
+    .value(STORAGE, new StorageRegistry([]));
 
 describe("doctor", () => {
   it("warns of what is left of guests that do not run, and names what cleans it", async () => {
@@ -50,6 +56,22 @@ describe("doctor", () => {
     expect(await checkLeftovers(containerOf(world))).toMatchObject([
       {},
       { name: "mappings", result: "warning", detail: expect.stringContaining(mapping) as string },
+    ]);
+  });
+
+  it("warns of a guest that has arrived and was not settled, and of a note that is damaged", async () => {
+    const world = new ReapWorld();
+    const check = () => checkArrivals(containerOf(world));
+    expect(await check()).toEqual([]);
+    world.arrivals.note({ guest: world.guest("web1", true), copies: [] });
+    world.host.migration.where = "arriving";
+    const name = "migrated guests";
+    expect(await check()).toEqual([{ name, result: "ok", detail: "1 on the way, none left behind" }]);
+    world.host.migration.where = "running";
+    const path = world.damagedNote("web2");
+    expect(await check()).toMatchObject([
+      { name, result: "warning", detail: expect.stringContaining("web1") as string, hint: "luksmith reap" },
+      { name, result: "warning", detail: expect.stringContaining(path) as string },
     ]);
   });
 

@@ -12,6 +12,7 @@ import { asLuksmithError } from "../../src/error/luksmith-error.js";
 import { FileKeystore } from "../../src/keystore/file/file-keystore.js";
 import { Keyring } from "../../src/keystore/keyring.js";
 import type { Keystore } from "../../src/keystore/keystore.js";
+import { Arrivals } from "../../src/migration/arrivals.js";
 import type { Plan } from "../../src/plan/step.js";
 import { parseSettings } from "../../src/settings/load.js";
 import { RawBackend } from "../../src/storage/raw/raw.js";
@@ -61,7 +62,8 @@ export class HotPlugWorld {
       .value(t.KEYRING, new Keyring([{ name: "local", make }]))
       .value(t.STORAGE, new StorageRegistry([raw]))
       .value(t.PROVIDERS, new EncryptionProviders([new NativeLuks(), new FakeDmCrypt()]))
-      .value(t.MAPPINGS, this.mappings);
+      .value(t.MAPPINGS, this.mappings)
+      .value(t.ARRIVALS, new Arrivals(join(this.directory, "arrivals")));
   }
 
   /** The path of a new, empty volume. */

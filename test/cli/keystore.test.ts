@@ -31,7 +31,6 @@ beforeEach(async () => {
   });
   vi.spyOn(output, "writeStandardOutput").mockImplementation((bytes) => {
     stdout.push(Buffer.from(bytes));
-    return Promise.resolve();
   });
   vi.spyOn(process.stderr, "write").mockImplementation((text) => (stderr += String(text)) !== "");
   useSettings({ type: "file" });

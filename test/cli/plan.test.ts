@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import validate from "../../src/generated/validate-plan.cjs";
+import { planArrival } from "../../src/migration/plan-arrival.js";
 import { planGrow } from "../../src/plan/plan-grow.js";
 import { planClosing, planWithdrawal } from "../../src/plan/plan-post-stop.js";
 import { planPreStart } from "../../src/plan/plan-pre-start.js";
@@ -52,6 +53,12 @@ const PLANS: readonly Plan[] = [
     { kind: "total", bytes: 4096n },
   ),
   planPreStart(GUEST, [mapped("vdc", 3, "active", { kind: "luks", header: header(3) })], NOW),
+  planArrival(
+    GUEST,
+    [unknown("vda", 1, request("vda"), { kind: "empty" })],
+    [{ disk: "vda", from: { disk: "vda", uuid: uuid(2) }, to: { disk: "vda", uuid: uuid(1) } }],
+    NOW,
+  ),
   planWithdrawal([{ disk: "vda", uuid: uuid(1), guestId: GUEST.id }]),
   ...planClosing(GUEST, [claim("vdc", 3)]),
 ];
@@ -66,6 +73,8 @@ const MEMBERS = {
   "withdraw-secrets": ["secrets"],
   "open-mapping": ["disk", "uuid", "mapping", "volume", "encryption"],
   "close-mapping": ["disk", "mapping"],
+  "note-arrival": ["copies"],
+  "answer-configuration": ["copies"],
 } as const satisfies Record<Exclude<Step["kind"], OfCommands>, readonly string[]>;
 
 /** What no event does. */

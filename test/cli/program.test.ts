@@ -27,6 +27,7 @@ describe("the command line", () => {
   it.each([
     "status",
     "plan",
+    "migrate-check",
     "settings get",
     "settings test",
     "keys list",

@@ -27,6 +27,7 @@ const CASES: [string, Reaped][] = [
     `would clean up mapping ${MAPPING} of disk vda of guest web1`,
     { kind: "mapping", name: MAPPING, ...of, outcome: "found" },
   ],
+  ["settled the migration of guest web1", { kind: "arrival", name: ID, guest: of.guest, outcome: "cleaned" }],
   [`removed unreadable claim of mapping ${MAPPING}`, { kind: "claim", name: MAPPING, outcome: "cleaned" }],
 ];
 

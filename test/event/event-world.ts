@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { truncateSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { expect, vi } from "vitest";
 import { Container } from "../../src/di.js";
 import { LuksFormatter } from "../../src/encryption/luks-formatter.js";
 import { EncryptionProviders } from "../../src/encryption/encryption-providers.js";
@@ -10,6 +11,7 @@ import { GuestPreparation } from "../../src/event/guest-preparation.js";
 import { PostStopHandler } from "../../src/event/post-stop.js";
 import { PreMigrateHandler } from "../../src/event/pre-migrate.js";
 import { PreStartHandler } from "../../src/event/pre-start.js";
+import type { LeftBehind } from "../../src/exec/left-behind.js";
 import { guestFromDomainXml } from "../../src/guest-config/domain-guest.js";
 import type { Guest, LifecycleEvent } from "../../src/host/host-adapter.js";
 import type { KeyCache } from "../../src/keystore/cache/key-cache.js";
@@ -17,7 +19,10 @@ import { FileKeystore } from "../../src/keystore/file/file-keystore.js";
 import { Keyring } from "../../src/keystore/keyring.js";
 import { type KeyUuid, newKeyUuid, parseKeyUuid } from "../../src/keystore/key-uuid.js";
 import type { Keystore } from "../../src/keystore/keystore.js";
+import { Arrivals } from "../../src/migration/arrivals.js";
+import { Settlement } from "../../src/migration/settlement.js";
 import { GuestLocks } from "../../src/plan/guest-locks.js";
+import { StepPerformer } from "../../src/plan/perform.js";
 import type { Step } from "../../src/plan/step.js";
 import { Secret } from "../../src/secret/secret.js";
 import { parseSettings } from "../../src/settings/load.js";
@@ -54,13 +59,17 @@ export class EventWorld {
   readonly directory = temporaryDirectory();
   readonly host = new FakeHostAdapter();
   readonly mappings = new FakeMappings();
+  readonly arrivals = new Arrivals(join(this.directory, "arrivals"));
+  /** Commands that were left to be done after the hooks. */
+  readonly leftBehind: LeftBehind[] = [];
   readonly logger = new RecordingLogger();
   readonly runner = new RecordingCommandRunner();
   readonly keystore = new FileKeystore({
     ...{ name: "local", type: "file" },
     directory: join(this.directory, "keystore"),
   });
-  readonly #container: Container;
+  readonly container: Container;
+  readonly settlement: Settlement;
 
   /**
    * @param keystore what the events see, where it is not the real one itself
@@ -80,7 +89,10 @@ export class EventWorld {
       new LuksFormatter(this.runner),
       new VolumeLocks(this.runner, lockDirectory),
     );
-    this.#container = new Container()
+    const storage = new StorageRegistry([raw], new Set(unformatted));
+    const locks = new GuestLocks(this.runner, lockDirectory);
+    this.settlement = new Settlement({ host: this.host, arrivals: this.arrivals, storage, locks });
+    this.container = new Container()
       .value(t.SETTINGS, parseSettings('{"version":1}', "the test"))
       .value(t.CLOCK, { now: () => NOW })
       .value(t.LOGGER, this.logger)
@@ -92,10 +104,12 @@ export class EventWorld {
           cache && (() => Promise.resolve(cache)),
         ),
       )
-      .value(t.STORAGE, new StorageRegistry([raw], new Set(unformatted)))
+      .value(t.STORAGE, storage)
       .value(t.PROVIDERS, new EncryptionProviders([new NativeLuks(), ...fakes]))
       .value(t.MAPPINGS, this.mappings)
-      .value(t.GUEST_LOCKS, new GuestLocks(this.runner, lockDirectory))
+      .value(t.GUEST_LOCKS, locks)
+      .value(t.ARRIVALS, this.arrivals)
+      .value(t.LEAVE_BEHIND, (left) => this.leftBehind.push(left))
       .class(t.PREPARATION, GuestPreparation)
       .class(t.PRE_START, PreStartHandler)
       .class(t.PRE_MIGRATE, PreMigrateHandler)
@@ -134,13 +148,56 @@ export class EventWorld {
     }
   }
 
+  /** The guest has run here before: its disks are formatted, and nothing else is left of that. */
+  async startOnce(guest: Guest, disks: readonly WorldDisk[]): Promise<void> {
+    await this.storePending(guest, disks);
+    await this.handle({ event: "pre-start", cause: "start", guest });
+    await this.handle({ event: "post-stop", cause: "stop", guest });
+  }
+
+  /** The same guest, with another configuration. */
+  withId(guest: Guest, id: string): Guest {
+    return guestFromDomainXml(guest.configuration.replace(guest.id, id));
+  }
+
+  /** Data that came from a source, as QEMU writes it here. */
+  writeBehindHeader({ path }: WorldDisk): void {
+    const file = openSync(path, "r+");
+    writeSync(file, Buffer.alloc(4096, 0x5a), 0, 4096, SIZE - 4096);
+    closeSync(file);
+  }
+
+  damageNote({ id }: Guest): void {
+    writeFileSync(join(this.directory, "arrivals", id), '{"guest":', { mode: 0o600 });
+  }
+
+  /** Does the event as a process that is killed when it has done the first step of this kind. */
+  async handleUntil(event: LifecycleEvent, kind: Step["kind"]): Promise<void> {
+    // eslint-disable-next-line @typescript-eslint/unbound-method
+    const perform = StepPerformer.prototype.perform;
+    const spy = vi.spyOn(StepPerformer.prototype, "perform").mockImplementation(async function (
+      this: StepPerformer,
+      step: Step,
+    ) {
+      await perform.call(this, step);
+      if (step.kind === kind) throw new Error("killed");
+      // who is killed undoes nothing
+      return undefined;
+    });
+    try {
+      await expect(this.handle(event)).rejects.toMatchObject({ cause: { message: "killed" } });
+    } finally {
+      spy.mockRestore();
+    }
+  }
+
   /** The kinds of the steps that were done. */
   async handle(event: LifecycleEvent): Promise<Step["kind"][]> {
-    return kindsOf(await dispatch(this.#container, event, "handle"));
+    return kindsOf(await dispatch(this.container, event, "handle"));
   }
 
   async plan(event: LifecycleEvent): Promise<Step["kind"][]> {
-    return kindsOf(await dispatch(this.#container, event, "plan"));
+    return kindsOf(await dispatch(this.container, event, "plan"));
   }
 
   async states(): Promise<string[]> {

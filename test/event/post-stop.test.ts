@@ -60,6 +60,7 @@ describe("a stop", () => {
     await openFor(world, guest);
     world.host.isDown = true;
     await expect(world.handle(stop(guest))).rejects.toMatchObject({ code: "HOST_UNAVAILABLE" });
+    expect(world.leftBehind).toEqual([{ command: "reap" }]);
     expect(world.mappings.opened.size).toBe(0);
   });
 

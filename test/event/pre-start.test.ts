@@ -3,6 +3,8 @@ import { describe, expect, it, vi } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { Guest, LifecycleEvent } from "../../src/host/host-adapter.js";
 import type { Key } from "../../src/keystore/keystore.js";
+import { parseSettings } from "../../src/settings/load.js";
+import { SETTINGS } from "../../src/tokens.js";
 import { FLAVOR_ASKS } from "../e2e/support/guests.js";
 import { codeOf, sha256 } from "../storage/workshop.js";
 import { EventWorld, type WorldDisk } from "./event-world.js";
@@ -180,6 +182,17 @@ describe("a restore from saved memory", () => {
       "VOLUME_NOT_FORMATTED",
     );
     expect(hashes(disks)).toEqual(before);
+  });
+
+  it("is refused, and planned so, where the settings refuse saved memory", async () => {
+    const { world, guest } = await protectedGuest();
+    const settings = parseSettings('{"version":1,"savedMemory":"refuse"}', "the test");
+    world.container.value(SETTINGS, settings);
+    const restore: LifecycleEvent = { event: "pre-start", cause: "restore", guest };
+    expect(await codeOf(world.plan(restore))).toBe("SAVED_MEMORY_REFUSED");
+    expect(await codeOf(world.handle(restore))).toBe("SAVED_MEMORY_REFUSED");
+    expect(world.host.passphrases.size).toBe(0);
+    expect(await world.plan(start(guest))).toEqual(FIRST_START);
   });
 });
 

@@ -11,11 +11,16 @@ import type {
   ProvidedSecret,
   Registration,
 } from "../../src/host/host-adapter.js";
+import type { DataPlace } from "../../src/host/data-place.js";
 import type { KeyUuid } from "../../src/keystore/key-uuid.js";
+import { FakeGuestMigration } from "./fake-guest-migration.js";
 
 /** A host manager in memory that keeps the promises of the port for host secrets; it has no guests and no hooks. */
 export class FakeHostAdapter implements HostAdapter {
   readonly type = "libvirt";
+  readonly migration = new FakeGuestMigration(() => this.#provided.map(({ uuid }) => uuid));
+  /** File with the saved memory of every guest. */
+  savedMemoryFile: string | undefined;
   /** What QEMU would be given: the passphrase of each host secret. */
   readonly passphrases = new Map<KeyUuid, string>();
   /** Disk whose host secret is refused. */
@@ -51,6 +56,14 @@ export class FakeHostAdapter implements HostAdapter {
       if (!this.#provided.some((secret) => secret.uuid === uuid)) this.passphrases.delete(uuid);
     }
     return Promise.resolve();
+  }
+
+  dataPlaces(): Promise<DataPlace[]> {
+    return Promise.resolve([]);
+  }
+
+  savedMemory(): string | undefined {
+    return this.savedMemoryFile;
   }
 
   listGuests(): Promise<GuestSummary[]> {

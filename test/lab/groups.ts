@@ -65,12 +65,34 @@ export const GROUPS: readonly Group[] = [
   {
     name: "libvirt",
     description: "a private libvirtd and QEMU guests: hooks fired by the host manager, secrets, faults",
-    packages: [...LIBVIRT, ...UML, "age", "binutils", "e2fsprogs", "jq", "libxml2-utils", "lvm2", "strace"],
+    packages: [
+      ...LIBVIRT,
+      ...UML,
+      "age",
+      "binutils",
+      "e2fsprogs",
+      "jq",
+      "libxml2-utils",
+      "lvm2",
+      "strace",
+      "swtpm",
+      "swtpm-tools",
+    ],
   },
   {
     name: "ceph",
     description: "a Ceph cluster of one monitor and one OSD in memory, alone and under a private libvirtd",
     packages: ["ceph-common", "ceph-mon", "ceph-osd", ...LIBVIRT, "qemu-block-extra"],
+  },
+  {
+    name: "migration",
+    description: "live migration between two private libvirt hosts with a network between them",
+    packages: [...LIBVIRT, ...UML, "binutils", "openssl", "strace"],
+  },
+  {
+    name: "kernels",
+    description: "live migration with dm-crypt between two kernels in User-Mode Linux that share a disk",
+    packages: [...LIBVIRT, ...DEVICES, "binutils"],
   },
   {
     name: "barbican",

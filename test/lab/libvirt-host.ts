@@ -21,7 +21,8 @@ export interface HookCall {
 
 /**
  * A libvirtd of its own, in its own namespaces, with empty directories where libvirt and Luksmith keep theirs: what
- * runs in it uses the production paths and touches nothing of the machine around it. The network is shared.
+ * runs in it uses the production paths and touches nothing of the machine around it. The network is shared, unless the
+ * host has an address of its own.
  */
 export interface LibvirtHost extends AsyncDisposable {
   /** A scratch directory, the same inside and outside; removed by `stop`. */
@@ -30,6 +31,8 @@ export interface LibvirtHost extends AsyncDisposable {
   readonly root: string;
   /** Connection URI for a client outside; inside it is `qemu:///system`. */
   readonly uri: string;
+  /** File of its network namespace, for `ip` and `nsenter` outside. */
+  readonly network: string;
   /** Runs a program inside; any exit code is an answer. */
   exec(argv: readonly string[], options?: { readonly input?: string | Uint8Array }): Promise<ExecResult>;
   /** Standard output of `virsh ARGS`. @throws if virsh fails, with its standard error */
@@ -52,7 +55,8 @@ export interface LibvirtHost extends AsyncDisposable {
 }
 
 const NAMESPACE = fileURLToPath(new URL("libvirt-namespace.sh", import.meta.url));
-const START_DAEMON = "libvirtd --daemon --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid";
+const START_DAEMON =
+  "libvirtd --daemon $(cat /run/libvirtd.options) --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid";
 const STOP_DAEMON = `pid=$(cat /run/libvirtd.pid); kill "$pid"; while kill -0 "$pid"; do sleep 0.01; done 2>/dev/null`;
 const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
 /** A path that the namespace does not hide and that needs no quotes in a shell. */
@@ -61,15 +65,20 @@ const USABLE_PATH = /^(?!\/(?:run|etc|var\/(?:lib|cache|log))\/)[\w./-]+$/;
 export interface LibvirtHostOptions {
   /** Directory of what the host keeps: another host on it is the same after a reboot. Memory without it. */
   readonly state?: string;
+  /**
+   * Gives the host a network of its own in which this is its IPv4 address, once somebody connects it; its libvirtd
+   * listens there as well, and lets everybody in.
+   */
+  readonly address?: string;
 }
 
 /** Needs root, and the packages libvirt-daemon, libvirt-daemon-driver-qemu, libvirt-clients, qemu-system-x86. */
-export async function startLibvirtHost({ state }: LibvirtHostOptions = {}): Promise<LibvirtHost> {
+export async function startLibvirtHost({ state, address }: LibvirtHostOptions = {}): Promise<LibvirtHost> {
   const name = join(tmpdir(), "luksmith-host-");
   if (!USABLE_PATH.test(name)) throw new Error(`TMPDIR must be a plain path that is not hidden: ${name}`);
   const dir = await mkdtemp(name);
-  const { pid, end } = await startNamespace(dir, state);
-  const host = new NamespacedHost(dir, pid, end);
+  const { pid, end } = await startNamespace(dir, state, address);
+  const host = new NamespacedHost(dir, pid, end, address === undefined ? "shared" : "own");
   try {
     await host.startDaemon();
     return host;
@@ -80,11 +89,16 @@ export async function startLibvirtHost({ state }: LibvirtHostOptions = {}): Prom
 }
 
 /** The namespace ends when `end` is called, and also when this process ends in any way: its standard input closes. */
-async function startNamespace(dir: string, state = ""): Promise<{ pid: number; end: () => Promise<void> }> {
-  const unshare = "unshare --mount --pid --uts --fork --kill-child --propagation private";
+async function startNamespace(
+  dir: string,
+  state = "",
+  address = "",
+): Promise<{ pid: number; end: () => Promise<void> }> {
+  const net = address === "" ? "" : "--net";
+  const unshare = `unshare --mount --pid --uts ${net} --fork --kill-child --propagation private`;
   const holder = execa(
     "sh",
-    ["-c", `${unshare} sh "$1" "$2" "$3"; rm -rf -- "$2"`, "sh", NAMESPACE, dir, state],
+    ["-c", `${unshare} sh "$1" "$2" "$3" "$4"; rm -rf -- "$2"`, "sh", NAMESPACE, dir, state, address],
     {
       env: ENVIRONMENT,
       extendEnv: false,
@@ -110,15 +124,18 @@ async function startNamespace(dir: string, state = ""): Promise<{ pid: number; e
 class NamespacedHost implements LibvirtHost {
   readonly root: string;
   readonly uri: string;
+  readonly network: string;
   readonly #hookLog: string;
 
   constructor(
     readonly dir: string,
     private readonly pid: number,
     private readonly end: () => Promise<void>,
+    private readonly net: "own" | "shared",
   ) {
     this.root = `/proc/${pid}/root`;
     this.uri = `qemu+unix:///system?socket=${this.root}/run/libvirt/libvirt-sock`;
+    this.network = `/proc/${pid}/ns/net`;
     this.#hookLog = join(dir, "hooks.log");
   }
 
@@ -127,6 +144,7 @@ class NamespacedHost implements LibvirtHost {
     { input }: { readonly input?: string | Uint8Array } = {},
   ): Promise<ExecResult> {
     const target = ["--target", String(this.pid), "--mount", "--pid", "--uts"];
+    if (this.net === "own") target.push("--net");
     const result = await execa("nsenter", [...target, "--", ...argv], {
       env: ENVIRONMENT,
       extendEnv: false,

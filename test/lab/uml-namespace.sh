@@ -1,7 +1,7 @@
 #!/bin/sh
-# Usage: uml-namespace.sh MEMORY COMMAND [DISK…], as init of new mount and PID namespaces. Boots User-Mode Linux on the
-# file system of this machine, read-only, with uml-init.sh as its init, the shell command COMMAND for it and the files
-# DISK as its disks. Its console is our standard error. Prints the PID by which /proc shows this namespace, and `ended`
+# Usage: uml-namespace.sh MEMORY COMMAND [DEVICE…], as init of new mount and PID namespaces. Boots User-Mode Linux on the
+# file system of this machine, read-only, with uml-init.sh as its init, the shell command COMMAND for it and the devices
+# that DEVICE tells its kernel of: ubd0=FILE. Its console is our standard error. Prints the PID by which /proc shows this namespace, and `ended`
 # when User-Mode Linux has; what it left is in /run/uml until our standard input ends. That also ends every process of
 # the namespace: linux.uml has threads that would outlive it.
 set -eu
@@ -36,12 +36,6 @@ mkdir /run/uml /run/uml/results
 printf '%s\n' "$command" >/run/uml/command
 printf '%s\n' "$directory" >/run/uml/directory
 install "$here/uml-init.sh" /run/uml/init
-number=0
-for disk; do
-  set -- "$@" "ubd$number=$disk"
-  shift
-  number=$((number + 1))
-done
 gcc -shared -fPIC -O2 -o /run/uml/xstate.so "$here/uml-xstate.c"
 echo "$pid"
 

@@ -20,8 +20,22 @@ export interface UmlOptions {
   readonly memory?: string;
   /** Image files that it has as /dev/ubda, /dev/ubdb, …: what reaches them outlives it. */
   readonly disks?: readonly string[];
+  /** Image files that come after `disks`, and that other machines may have at the same time. */
+  readonly sharedDisks?: readonly string[];
+  /** What it has as vec0. */
+  readonly network?: UmlNetwork;
+  /** Is told where RESULTS is to be seen from outside as long as the machine runs. */
+  readonly booting?: (results: string) => void;
   /** Variables of the command beside PATH, HOME and LC_ALL. */
   readonly env?: Readonly<Record<string, string>>;
+}
+
+/** An interface outside: its other end is what the machine is connected to. */
+export interface UmlNetwork {
+  /** File of a network namespace that has nothing to say: frames do not pass its own IP. */
+  readonly namespace: string;
+  /** An interface there, of which the machine takes what arrives. */
+  readonly interface: string;
 }
 
 /** A directory in User-Mode Linux; what the command leaves there comes out with it. */
@@ -39,22 +53,26 @@ const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/local/sbin:/usr/local/bin:/usr/sb
  * @throws if the kernel dies or the time is over, with what the command and the kernel said until then
  */
 export async function runInUml(argv: readonly string[], options: UmlOptions = {}): Promise<UmlRun> {
-  const { timeout = 120_000, memory = "1G", disks = [], env = {} } = options;
+  const { timeout = 120_000, env = {}, booting } = options;
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const machine = boot(memory, ["exec", "env", ...variables, ...argv].map(quote).join(" "), disks);
+  const machine = boot(["exec", "env", ...variables, ...argv].map(quote).join(" "), options);
   const late = setTimeout(timeout, `it did not end within ${timeout / 1000} s`, { ref: false });
   try {
     let pid = "";
     const ended = new Promise<string>((resolve) => {
       const lines = createInterface(machine.stdout);
       lines.on("line", (line) => {
-        if (line === "ended") resolve("its kernel died");
-        else pid = line;
+        if (line === "ended") {
+          resolve("its kernel died");
+        } else {
+          pid = line;
+          booting?.(resultsOf(pid));
+        }
       });
       lines.once("close", () => resolve("it could not be started"));
     });
     const complaint = await Promise.race([ended, late]);
-    const results = await readResults(`/proc/${pid}/root${RESULTS}`);
+    const results = await readResults(resultsOf(pid));
     const output = results.get("output") ?? "";
     const exitCode = /^\d+(?=\n)/.exec(results.get("exit-code") ?? "")?.[0];
     if (exitCode !== undefined) return { exitCode: Number(exitCode), output, results };
@@ -68,9 +86,19 @@ export async function runInUml(argv: readonly string[], options: UmlOptions = {}
 }
 
 /** The machine ends when its standard input does, and that is when we end, if not before. */
-function boot(memory: string, command: string, disks: readonly string[]) {
+function boot(command: string, { memory = "1G", disks = [], sharedDisks = [], network }: UmlOptions) {
   const namespace = ["--mount", "--pid", "--fork", "--kill-child", "--propagation=private"];
-  return execa("unshare", [...namespace, "sh", NAMESPACE, memory, command, ...disks], {
+  const devices = [
+    ...disks.map((path, index) => `ubd${index}=${path}`),
+    ...sharedDisks.map((path, index) => `ubd${disks.length + index}c=${path}`),
+    // without gro it drops what the other end sends in one piece
+    ...(network === undefined ? [] : [`vec0:transport=raw,ifname=${network.interface},gro=1`]),
+  ];
+  const [program = "", ...argv] = [
+    ...(network === undefined ? [] : ["nsenter", `--net=${network.namespace}`, "--"]),
+    ...["unshare", ...namespace, "sh", NAMESPACE, memory, command, ...devices],
+  ];
+  return execa(program, argv, {
     env: ENVIRONMENT,
     extendEnv: false,
     // not in our process group: an interrupt of the terminal would end it in the middle
@@ -78,6 +106,10 @@ function boot(memory: string, command: string, disks: readonly string[]) {
     reject: false,
     stdin: "pipe",
   });
+}
+
+function resultsOf(pid: string): string {
+  return `/proc/${pid}/root${RESULTS}`;
 }
 
 async function readResults(directory: string): Promise<Map<string, string>> {

@@ -5,6 +5,7 @@ import { LuksmithError } from "../../src/error/luksmith-error.js";
 import { Keyring } from "../../src/keystore/keyring.js";
 import { newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { KeySession } from "../../src/plan/key-session.js";
+import { Arrivals } from "../../src/migration/arrivals.js";
 import { StepPerformer } from "../../src/plan/perform.js";
 import type { GuestState, Step } from "../../src/plan/step.js";
 import { Secret } from "../../src/secret/secret.js";
@@ -50,6 +51,7 @@ beforeEach(async () => {
     storage,
     providers: new EncryptionProviders([]),
     mappings,
+    arrivals: new Arrivals(),
     logger: new RecordingLogger(),
   };
   performer = new StepPerformer(guestWith(), resources, session);

@@ -2,9 +2,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { GuestSummary } from "../../src/host/host-adapter.js";
 import { type KeyUuid, newKeyUuid } from "../../src/keystore/key-uuid.js";
+import { Arrivals } from "../../src/migration/arrivals.js";
+import { Settlement } from "../../src/migration/settlement.js";
 import { GuestLocks } from "../../src/plan/guest-locks.js";
 import { Reaper } from "../../src/reap/reaper.js";
 import { Secret } from "../../src/secret/secret.js";
+import { StorageRegistry } from "../../src/storage/storage-registry.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 import { FakeMappings } from "../fake/fake-mappings.js";
 import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
@@ -35,7 +38,14 @@ export class ReapWorld {
   readonly host = new ListingHost();
   readonly mappings = new FakeMappings();
   readonly locks = new GuestLocks(new RecordingCommandRunner(), join(this.directory, "lock"), 1);
+  readonly arrivals = new Arrivals(join(this.directory, "arrivals"));
+  readonly settlement = new Settlement({
+    ...{ host: this.host, locks: this.locks, arrivals: this.arrivals },
+    storage: new StorageRegistry([]),
+  });
   readonly reaper = new Reaper({
+    arrivals: this.arrivals,
+    settlement: this.settlement,
     host: this.host,
     mappings: this.mappings,
     locks: this.locks,
@@ -77,6 +87,15 @@ export class ReapWorld {
     mkdirSync(this.claims, { recursive: true });
     const path = join(this.claims, name);
     writeFileSync(path, "{");
+    return path;
+  }
+
+  /** A file among the notes about guests that migrate here, which nobody can read. */
+  damagedNote(name: string): string {
+    const directory = join(this.directory, "arrivals");
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const path = join(directory, name);
+    writeFileSync(path, "{", { mode: 0o600 });
     return path;
   }
 

@@ -2,8 +2,11 @@ import { closeSync, openSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { findMapping } from "../../src/encryption/dm-crypt/kernel-mapping.js";
+import { Arrivals } from "../../src/migration/arrivals.js";
+import { Settlement } from "../../src/migration/settlement.js";
 import { GuestLocks } from "../../src/plan/guest-locks.js";
 import { Reaper } from "../../src/reap/reaper.js";
+import { StorageRegistry } from "../../src/storage/storage-registry.js";
 import { mapper, MappingLab, mappingNames } from "../encryption/dm-crypt/mapping-lab.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 
@@ -13,10 +16,12 @@ let reaper: Reaper;
 
 beforeEach(() => {
   lab = new MappingLab();
+  const [host, locks] = [new FakeHostAdapter(), new GuestLocks(lab.runner, lab.places.locks)];
+  const arrivals = new Arrivals(join(lab.places.claims, "no-arrivals"));
   reaper = new Reaper({
-    host: new FakeHostAdapter(),
+    ...{ host, locks, arrivals },
     mappings: lab.mappings,
-    locks: new GuestLocks(lab.runner, lab.places.locks),
+    settlement: new Settlement({ host, locks, arrivals, storage: new StorageRegistry([]) }),
     places: { directory: lab.places.claims, isOpen: (name) => findMapping(name) !== undefined },
   });
 });

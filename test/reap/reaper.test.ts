@@ -273,3 +273,50 @@ it("removes what a killed writer of a claim has left", async () => {
   await world.reaper.reap("apply");
   expect([existsSync(unfinished), existsSync(claim)]).toEqual([false, true]);
 });
+
+describe("a guest that has migrated here", () => {
+  const note = (world: ReapWorld, name: string) => {
+    const guest = world.guest(name, true);
+    return world.arrivals.note({ guest, copies: [] });
+  };
+
+  it("is left alone while it comes, and settled when it runs", async () => {
+    const world = new ReapWorld();
+    const { guest } = note(world, "web1");
+    world.host.migration.where = "arriving";
+    expect(await world.reaper.reap("apply")).toEqual([]);
+    expect(world.arrivals.list()).toHaveLength(1);
+    world.host.migration.where = "running";
+    expect(await world.reaper.reap("dry-run")).toEqual([
+      { kind: "arrival", name: guest.id, guest, outcome: "found" },
+    ]);
+    expect(world.arrivals.list()).toHaveLength(1);
+    expect(await world.reaper.reap("apply")).toEqual([
+      { kind: "arrival", name: guest.id, guest, outcome: "cleaned" },
+    ]);
+    expect(world.arrivals.list()).toEqual([]);
+  });
+
+  it("is left, with the reason, while somebody works on it", async () => {
+    const world = new ReapWorld();
+    const { guest } = note(world, "web1");
+    await world.locks.hold(guest, async () => {
+      expect(await world.reaper.reap("apply")).toMatchObject([{ kind: "arrival", outcome: "left" }]);
+    });
+    expect(world.arrivals.list()).toHaveLength(1);
+  });
+
+  it("is told of where the note about it is damaged, which is left to the administrator", async () => {
+    const world = new ReapWorld();
+    const path = world.damagedNote("f3a4a9d4-2c0a-4b60-9df4-6a8f0c1b2d3e");
+    for (const manner of ["dry-run", "apply"] as const) {
+      expect(await world.reaper.reap(manner)).toEqual([
+        {
+          ...{ kind: "arrival", name: "f3a4a9d4-2c0a-4b60-9df4-6a8f0c1b2d3e", outcome: "left" },
+          why: expect.stringContaining(`remove ${path}`) as string,
+        },
+      ]);
+    }
+    expect(existsSync(path)).toBe(true);
+  });
+});

@@ -40,6 +40,7 @@ const DEFAULTS: EffectiveSettings = {
   cache: { protector: { type: "file" } },
   libvirtUri: "qemu:///system",
   logFile: "/var/log/luksmith/luksmith.log",
+  savedMemory: "warn",
   logLevel: "info",
 };
 

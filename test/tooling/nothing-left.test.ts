@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { projectFiles } from "./project-files.js";
 
 /** How a test file has the one check of what may not be left: after each test, or where it boots hosts of its own. */
-const CHECKED = /\bhostForThisFile\(\)|"\.\/support\/power-cut-machine\.js"/;
+const CHECKED =
+  /\b(?:hostForThisFile|twoHostsForThisFile)\(\)|"\.\/support\/(?:power-cut|mapping-host)-machine\.js"/;
 
 test("every test of the whole product ends with the check that nothing is left", () => {
   const files = projectFiles("test/e2e").filter((path) => path.endsWith(".test.ts"));
@@ -15,5 +16,13 @@ test("that check is made after each test of a file, and for a host that lost its
   expect(readFileSync("test/e2e/support/each-test.ts", "utf8")).toMatch(
     /afterEach\([^]*await expectNothingLeft\(host\)/,
   );
+  expect(readFileSync("test/e2e/support/each-test.ts", "utf8")).toMatch(
+    /afterEach\([^]*for \(const host of both\) \{[^]*await expectNothingLeft\(host, both\)/,
+  );
   expect(readFileSync("test/e2e/support/power-cut-machine.ts", "utf8")).toContain("await leftoversOf(host)");
+  for (const path of projectFiles("test/e2e").filter((name) => name.endsWith(".test.ts"))) {
+    const text = readFileSync(path, "utf8");
+    if (text.includes("mapping-host-machine"))
+      expect(text, path).toMatch(/afterEach\([^]*host\.leftovers\(\)/);
+  }
 });

@@ -5,6 +5,7 @@ import { errnoOf, LuksmithError } from "../../error/luksmith-error.js";
 import { makeDirectory, removeFile, replaceFile } from "../../fs/atomic-file.js";
 import { systemErrorOf } from "../../fs/system-error.js";
 import { loadManifest, PLUGIN_ROOT } from "../../manifest/load.js";
+import { ARRIVALS_DIRECTORY } from "../../migration/arrivals.js";
 import type { InstallResult, Registration } from "../host-adapter.js";
 import { reloadCommand, reloadDaemon } from "./daemon.js";
 import { isShim, madeDirectoriesOf, renderShim } from "./shim-script.js";
@@ -99,7 +100,7 @@ export class HookShim {
       "post-stop": join(pluginRoot, hooks["post-stop"]),
       "pre-migrate": join(pluginRoot, hooks["pre-migrate"]),
     };
-    return renderShim({ version, node, hooks: absolute }, madeDirectories);
+    return renderShim({ version, node, hooks: absolute, arrivals: ARRIVALS_DIRECTORY }, madeDirectories);
   }
 
   #write(found: Installed | "absent"): void {

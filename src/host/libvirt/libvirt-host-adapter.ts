@@ -4,6 +4,8 @@ import type { CommandRunner } from "../../exec/command-runner.js";
 import type { KeyUuid } from "../../keystore/key-uuid.js";
 import type { EffectiveSettings } from "../../settings/settings.js";
 import { VolumeLocks } from "../../storage/volume-lock.js";
+import type { DataPlace } from "../data-place.js";
+import type { GuestMigration } from "../guest-migration.js";
 import type {
   Annotations,
   ConfiguredGuest,
@@ -27,6 +29,8 @@ import type { LibvirtHotPlug } from "./hot-plug.js";
 import type { LibvirtGuests } from "./guests.js";
 import { HookShim, type ShimPlaces, SYSTEM } from "./hook-shim.js";
 import { ReapTimer } from "./reap-timer.js";
+import { LibvirtMigration } from "./migration.js";
+import { savedMemory } from "./saved-memory.js";
 import { LibvirtSecrets } from "./secrets.js";
 import { askVersions } from "./versions.js";
 import { Virsh } from "./virsh.js";
@@ -34,12 +38,16 @@ import { Virsh } from "./virsh.js";
 /** Seconds; less than virsh waits for an answer, since libvirtd gives none about a guest whose hook waits here. */
 const LOCK_PATIENCE = 10;
 
+/** Milliseconds; libvirtd answers in some tens. */
+const BRIEFLY = 3000;
+
 /** Milliseconds that the daemon may take to look for hooks; it is done in a few. */
 const RELOADING = 500;
 
 /** A host whose guests libvirtd (or virtqemud) runs. */
 export class LibvirtHostAdapter implements HostAdapter {
   readonly type = "libvirt";
+  readonly migration: GuestMigration;
   readonly #virsh: Virsh;
   readonly #shim: HookShim;
   readonly #timer: ReapTimer;
@@ -58,6 +66,7 @@ export class LibvirtHostAdapter implements HostAdapter {
     this.#shim = new HookShim(places);
     this.#timer = new ReapTimer(places, runner);
     this.#autostart = new Autostart(settings.libvirtUri);
+    this.migration = new LibvirtMigration(this.#virsh, this.#secrets());
   }
 
   parseEvent(input: HookInput): LifecycleEvent {
@@ -76,8 +85,12 @@ export class LibvirtHostAdapter implements HostAdapter {
     }
   }
 
-  providedSecrets(guest?: Pick<Guest, "id" | "name">): Promise<ProvidedSecret[]> {
-    return this.#secrets(guest).provided(guest?.id);
+  providedSecrets(guest?: Pick<Guest, "id" | "name">, patience?: "brief"): Promise<ProvidedSecret[]> {
+    const secrets =
+      patience === undefined
+        ? this.#secrets(guest)
+        : new LibvirtSecrets(this.#virsh.waiting(BRIEFLY), this.#locks);
+    return secrets.provided(guest?.id);
   }
 
   withdrawSecrets(guest: Pick<Guest, "id" | "name">, uuids: readonly KeyUuid[]): Promise<void> {
@@ -126,6 +139,15 @@ export class LibvirtHostAdapter implements HostAdapter {
 
   resizeDisk(guest: Pick<Guest, "id" | "name">, disk: string, bytes: bigint): Promise<void> {
     return new LibvirtDisks(this.#virsh).resize(guest, disk, bytes);
+  }
+
+  async dataPlaces(guest: ConfiguredGuest): Promise<DataPlace[]> {
+    const { LibvirtDataPlaces } = await import("./data-places.js");
+    return new LibvirtDataPlaces(this.#virsh).of(guest);
+  }
+
+  savedMemory(guest: Pick<Guest, "id" | "name">): string | undefined {
+    return savedMemory(guest);
   }
 
   async versions(guest?: Pick<Guest, "id" | "name">): Promise<HostVersions> {

@@ -44,6 +44,11 @@ export class LibvirtSecrets {
     }
   }
 
+  /** Of all secrets, of others too. */
+  async uuids(): Promise<ReadonlySet<string>> {
+    return new Set((await this.#list()).keys());
+  }
+
   async provided(guestId?: string): Promise<ProvidedSecret[]> {
     const needs = needsOf(await this.#list());
     return guestId === undefined ? needs : needs.filter((need) => need.guestId === guestId);

@@ -7,6 +7,8 @@ export interface ShimTarget {
   readonly version: string;
   readonly node: string;
   readonly hooks: PluginManifest["hooks"];
+  /** A directory that is there while a guest migrates here. */
+  readonly arrivals: string;
 }
 
 const MARKER = /^# Luksmith (\S+): libvirt's qemu hook\./m;
@@ -17,13 +19,14 @@ const MADE_DIRECTORIES = /^# Directories made for it, innermost first: ([0-9])$/
  * handle, refuses the start of a guest when Luksmith is gone (it may be encrypted, or have to be), and never fails
  * for `reconnect`, where libvirt would kill the running guest. Node is started through /usr/bin/env to empty the
  * environment, and because AppArmor's profile of libvirtd lets only programs of /usr/bin leave it. Standard output
- * is closed to the hooks: libvirt takes what they print for the guest's configuration.
+ * is open for `migrate` only, whose hook may say with what configuration libvirt is to go on: libvirt takes all that is
+ * printed for it. `started` concerns only a guest that migrates here: without a note about one it ends at once.
  */
-export function renderShim({ version, node, hooks }: ShimTarget, madeDirectories: number): string {
-  const cases = HOOK_CALLS.map(
-    ({ operation, subOperation, kind }) =>
-      `  ${operation}/${subOperation}) hook=${quote(hooks[kind.event])} ;;`,
-  );
+export function renderShim({ version, node, hooks, arrivals }: ShimTarget, madeDirectories: number): string {
+  const cases = HOOK_CALLS.map(({ operation, subOperation, kind }) => {
+    const condition = kind.cause === "arrival" ? `[ -d ${quote(arrivals)} ] || exit 0; ` : "";
+    return `  ${operation}/${subOperation}) ${condition}hook=${quote(hooks[kind.event])} ;;`;
+  });
   return `#!/bin/sh
 # Luksmith ${version}: libvirt's qemu hook. Written by "luksmith install", taken away by "luksmith uninstall".
 # Directories made for it, innermost first: ${madeDirectories}
@@ -32,9 +35,10 @@ ${cases.join("\n")}
   *) exit 0 ;;
 esac
 node=${quote(node)}
+[ "$2" = migrate ] || exec >/dev/null
 
 if [ -x "$node" ] && [ -r "$hook" ]; then
-  /usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin "$node" "$hook" libvirt "$@" >/dev/null
+  /usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin "$node" "$hook" libvirt "$@"
   code=$?
 else
   printf '%s\\n' "error: cannot handle $2 of guest $1: luksmith is not there" "cause: $node or $hook is missing" \\

@@ -12,6 +12,8 @@ export interface VirshAnswer {
   readonly stdout: string;
   /** virsh's messages, two for a failure (what, and libvirt's reason); empty if every command worked. */
   readonly errors: readonly string[];
+  /** All that virsh said: a message can have many lines. */
+  readonly stderr: string;
 }
 
 /**
@@ -27,6 +29,9 @@ const PLAIN_WORD = /^[A-Za-z0-9-]+$/;
 const UNAVAILABLE =
   /failed to connect to the hypervisor|^Disconnected from|no valid connection|client socket is closed/;
 
+/** Paths that ssh needs, by which virsh reaches other hosts. A hook has neither. */
+const FOR_SSH = ["SSH_AUTH_SOCK", "KRB5CCNAME"];
+
 export class Virsh {
   constructor(
     private readonly uri: string,
@@ -37,6 +42,11 @@ export class Virsh {
   /** The same with another patience, in milliseconds. */
   waiting(timeout: number): Virsh {
     return new Virsh(this.uri, this.runner, timeout);
+  }
+
+  /** The same program for another libvirt. */
+  at(uri: string): Virsh {
+    return new Virsh(uri, this.runner, this.timeout);
   }
 
   /**
@@ -51,14 +61,15 @@ export class Virsh {
     const errors = [...stderr.matchAll(/^error: (.*)$/gm)].map(([, message = ""]) => message);
     if (errors.some((error) => UNAVAILABLE.test(error))) throw this.#unavailable(errors.at(-1));
     if (exitCode !== 0 && errors.length === 0) errors.push(`virsh ended with exit code ${exitCode}`);
-    return { stdout, errors };
+    return { stdout, errors, stderr };
   }
 
   async #start(script: string, fds: readonly number[]) {
     try {
       // 1 is an answer: `errors` says more than one exit code for several commands
       const args = ["-q", "-c", this.uri, script];
-      return await this.runner.run({ tool: "virsh", args, fds, answers: [1], timeout: this.timeout });
+      const env = Object.fromEntries(FOR_SSH.flatMap((name) => entryOf(name)));
+      return await this.runner.run({ tool: "virsh", args, fds, answers: [1], timeout: this.timeout, env });
     } catch (thrown) {
       if (thrown instanceof LuksmithError && thrown.code === "TOOL_TIMEOUT") {
         throw this.#unavailable(`it did not answer within ${this.timeout / 1000} s`, thrown);
@@ -75,6 +86,11 @@ export class Virsh {
       cause,
     });
   }
+}
+
+function entryOf(name: string): [string, string][] {
+  const value = process.env[name];
+  return value === undefined ? [] : [[name, value]];
 }
 
 function textOf(word: VirshWord, fds: number[]): string {

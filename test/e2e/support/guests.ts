@@ -7,7 +7,9 @@ export interface GuestDisk {
   /** Brings an encryption block with this secret UUID, as an orchestrator writes it. */
   readonly secretUuid?: string;
   /** What the definition says of an overlay's base; libvirt looks into the overlay where it says nothing. */
-  readonly base?: Omit<GuestDisk, "dev">;
+  readonly base?: Omit<GuestDisk, "dev" | "boot">;
+  /** Its place in the order of what is booted from; the firmware sees no disk that has none where another one has. */
+  readonly boot?: number;
 }
 
 export interface TestGuest {
@@ -25,12 +27,13 @@ export function guestXml({ name, uuid, disks, metadata = "", devices = "" }: Tes
   return domainXml({ name, uuid, metadata, devices: all });
 }
 
-function diskXml({ dev, format, base, ...source }: GuestDisk): string {
+function diskXml({ dev, format, base, boot, ...source }: GuestDisk): string {
   return `<disk type='${typeOf(source)}' device='disk'>
     <driver name='qemu' type='${format}'/>
     ${sourceXml(source)}
     ${base === undefined ? "" : baseXml(base)}
     <target dev='${dev}' bus='virtio'/>
+    ${boot === undefined ? "" : `<boot order='${boot}'/>`}
   </disk>`;
 }
 
@@ -47,7 +50,7 @@ function typeOf({ path }: Pick<GuestDisk, "path">): "block" | "file" {
   return path.startsWith("/dev/") ? "block" : "file";
 }
 
-function baseXml({ format, base, ...source }: Omit<GuestDisk, "dev">): string {
+function baseXml({ format, base, ...source }: NonNullable<GuestDisk["base"]>): string {
   const under = base === undefined ? "<backingStore/>" : baseXml(base);
   return `<backingStore type='${typeOf(source)}'><format type='${format}'/>${sourceXml(source)}${under}</backingStore>`;
 }

@@ -16,18 +16,36 @@ const OPERATIONS = {
   "pre-migrate": "migrate begin",
 };
 
-/** What libvirtd writes to the hook at the guest's start, kept by a foreign hook while ours is away. */
-export async function savedStart(host: LuksmithHost, guest: TestGuest): Promise<string> {
+/** What libvirtd writes to the hook at the guest's start. */
+export function savedStart(host: LuksmithHost, guest: TestGuest): Promise<string> {
+  return saved(host, "prepare", () =>
+    host.libvirt.exec(["virsh", "-c", "qemu:///system", "start", guest.uuid]),
+  );
+}
+
+/** What libvirtd writes to the hook of the host that a guest migrates to. */
+export function savedArrival(host: LuksmithHost, migrate: () => Promise<unknown>): Promise<string> {
+  return saved(host, "migrate", migrate);
+}
+
+/** Kept by a foreign hook, which fails, while ours is away. */
+async function saved(
+  host: LuksmithHost,
+  operation: string,
+  provoke: () => Promise<unknown>,
+): Promise<string> {
   const ours = host.inside("/etc/libvirt/hooks/qemu.d/luksmith");
   const away = host.inside("/etc/libvirt/shim-is-away");
   const foreign = host.inside("/etc/libvirt/hooks/qemu");
-  const saved = join(host.libvirt.dir, "stdin");
+  const kept = join(host.libvirt.dir, "stdin");
   await rename(ours, away);
-  await writeFile(foreign, `#!/bin/sh\n[ "$2" != prepare ] || { cat >${saved}; exit 1; }\n`, { mode: 0o755 });
-  await host.libvirt.exec(["virsh", "-c", "qemu:///system", "start", guest.uuid]);
+  await writeFile(foreign, `#!/bin/sh\n[ "$2" != ${operation} ] || { cat >${kept}; exit 1; }\n`, {
+    mode: 0o755,
+  });
+  await provoke();
   await rm(foreign);
   await rename(away, ours);
-  return await readFile(saved, "utf8");
+  return await readFile(kept, "utf8");
 }
 
 export function hookCall(host: LuksmithHost, event: EventName, guest: TestGuest, stdin: string): SavedCall {

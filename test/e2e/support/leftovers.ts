@@ -1,6 +1,8 @@
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseUsage } from "../../../src/host/libvirt/secret-usage.js";
+import { ARRIVALS_DIRECTORY } from "../../../src/migration/arrivals.js";
 import { kernelMappings, loopDevices } from "./kernel-devices.js";
 import type { LuksmithHost } from "./luksmith-host.js";
 
@@ -26,6 +28,9 @@ const PROGRAMS: ReadonlySet<string> = new Set([
   "qemu-io",
 ]);
 
+/** Milliseconds. */
+const PATIENCE = 20_000;
+
 const CLAIMS = "/run/luksmith/mappings";
 
 /** The machine's own. */
@@ -36,10 +41,14 @@ export type Leftovers = Readonly<Record<string, readonly string[]>>;
 
 /**
  * What must not be there after whatever happened: of a guest that does not run a host secret of ours, a mapping, a
- * claim or a loop device; a process of ours, a file of a step that was cut short, a passphrase in any file, command
- * line or environment.
+ * claim, a loop device or a note that it arrives; a domain that only asked another host; a process of ours, a file of
+ * a step that was cut short, a passphrase in any file, command line or environment.
+ * @param keepers hosts whose passphrases could be here: the host itself, and those that it has guests from
  */
-export async function leftoversOf(host: LuksmithHost): Promise<Leftovers> {
+export async function leftoversOf(
+  host: LuksmithHost,
+  keepers: readonly LuksmithHost[] = [host],
+): Promise<Leftovers> {
   const { running } = await host.guests();
   const claimed = claimsOf(host).filter(({ guest }) => running.includes(guest));
   return {
@@ -47,9 +56,11 @@ export async function leftoversOf(host: LuksmithHost): Promise<Leftovers> {
     "mappings of guests that do not run": mappingsBut(claimed),
     "loop devices of guests that do not run": loopsBut(claimed, host),
     "files in /run/luksmith that are no empty lock": runtimeFilesBut(claimed, host),
+    "notes of guests that do not arrive": arrivalsBut(running, host),
+    "domains of a check before a migration": await probes(host),
     "temporary files": temporaryFiles(host),
     "processes of Luksmith": processes(host),
-    "places that hold a passphrase in clear": await placesWithPassphrases(host),
+    "places that hold a passphrase in clear": await placesWithPassphrases(host, keepers),
   };
 }
 
@@ -101,6 +112,32 @@ function runtimeFilesBut(claimed: readonly Claim[], host: LuksmithHost): string[
   );
 }
 
+/** The file of a note names its guest. */
+function arrivalsBut(running: readonly string[], host: LuksmithHost): string[] {
+  return filesBelow(host.inside(ARRIVALS_DIRECTORY)).filter(
+    (path) => !running.some((uuid) => `${basename(path)} ${readIfThere(path).toString()}`.includes(uuid)),
+  );
+}
+
+async function probes({ libvirt }: LuksmithHost): Promise<string[]> {
+  const names = (await libvirt.virsh("list", "--all", "--name")).split("\n");
+  return names.filter((name) => name.startsWith("luksmith-check-"));
+}
+
+/** What hooks have left behind on purpose to finish their work; it ends soon after the guest has arrived or stopped. */
+export function leftBehind(host: LuksmithHost): string[] {
+  return processes(host).filter((argv) => /luksmith\.js (?:settle|reap) /.test(argv));
+}
+
+/** Waits for that. @throws naming what is still at work when libvirtd must have answered it long ago */
+export async function nobodyAtWork(host: LuksmithHost): Promise<void> {
+  const end = Date.now() + PATIENCE;
+  for (let left = leftBehind(host); left.length > 0; left = leftBehind(host)) {
+    if (Date.now() > end) throw new Error(`still at work: ${left.join(", ")}`);
+    await sleep(50);
+  }
+}
+
 /** A hook or command that hangs, or a program that it started. */
 function processes(host: LuksmithHost): string[] {
   return pids(host)
@@ -118,13 +155,18 @@ function processes(host: LuksmithHost): string[] {
 function temporaryFiles(host: LuksmithHost): string[] {
   const places = [
     host.images,
-    ...["/var/lib/luksmith", "/etc/luksmith", "/etc/libvirt"].map((p) => host.inside(p)),
+    ...["/var/lib/luksmith", "/etc/luksmith", "/etc/libvirt", "/var/lib/libvirt/images"].map((p) =>
+      host.inside(p),
+    ),
   ];
   return places.flatMap(filesBelow).filter((path) => /\.tmp$|^\.luksmith/.test(basename(path)));
 }
 
-async function placesWithPassphrases(host: LuksmithHost): Promise<string[]> {
-  const passphrases = await storedPassphrases(host);
+async function placesWithPassphrases(
+  host: LuksmithHost,
+  keepers: readonly LuksmithHost[],
+): Promise<string[]> {
+  const passphrases = (await Promise.all(keepers.map(storedPassphrases))).flat();
   const files = [host.images, ...WRITTEN.map((path) => host.inside(path))].flatMap(filesBelow);
   const memory = pids(host).flatMap((pid) =>
     ["cmdline", "environ"].map((file) => host.inside(join("/proc", pid, file))),

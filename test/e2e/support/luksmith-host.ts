@@ -46,32 +46,35 @@ export interface GuestChoices {
   readonly blocks?: "of unknown keys";
 }
 
+export interface LuksmithHostOptions extends LibvirtHostOptions {
+  /** Directory of the volumes, for hosts that share one; else the host has its own. */
+  readonly images?: string;
+}
+
 /** A private libvirt host with the built plugin installed, as an administrator installs it. */
 export class LuksmithHost implements AsyncDisposable {
   private constructor(
     readonly libvirt: LibvirtHost,
     /** The installed copy of the plugin: a build beside the tests does not change it. */
     readonly pluginRoot: string,
+    /** Directory of the volumes, the same inside and outside. */
+    readonly images: string,
   ) {}
 
-  static async start(options?: LibvirtHostOptions): Promise<LuksmithHost> {
+  static async start(options: LuksmithHostOptions = {}): Promise<LuksmithHost> {
     const libvirt = await startLibvirtHost(options);
+    const { images = join(libvirt.dir, "images") } = options;
     try {
       const pluginRoot = join(libvirt.dir, "plugin");
       await copyPlugin(pluginRoot);
-      const host = new LuksmithHost(libvirt, pluginRoot);
-      await mkdir(host.images);
+      const host = new LuksmithHost(libvirt, pluginRoot, images);
+      await mkdir(images, { recursive: true });
       await host.install();
       return host;
     } catch (thrown) {
       await libvirt.stop();
       throw thrown;
     }
-  }
-
-  /** Directory of the volumes, the same inside and outside. */
-  get images(): string {
-    return join(this.libvirt.dir, "images");
   }
 
   /** A path of the host as the test sees it. */

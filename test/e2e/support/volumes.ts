@@ -53,20 +53,44 @@ export async function luksUuidOf(path: string, format: ImageFormat): Promise<str
 
 /** Reads the guest's first sector through QEMU, which knows nothing of Luksmith. */
 export async function opensWith(path: string, format: ImageFormat, passphrase: Secret): Promise<boolean> {
+  return (await readInside(path, format, passphrase, "read 0 512")) !== undefined;
+}
+
+/** What the guest sees there, as QEMU decrypts it; undefined where the passphrase does not open the volume. */
+export async function guestBytes(
+  path: string,
+  format: ImageFormat,
+  passphrase: Secret,
+  offset: number,
+  length: number,
+): Promise<Buffer | undefined> {
+  const dump = await readInside(path, format, passphrase, `read -v ${offset} ${length}`);
+  // `00100000:  4c 55 4b 53 …  LUKS…`
+  const lines = dump?.matchAll(/^[0-9a-f]{8,}: +((?:[0-9a-f]{2} ){1,16})/gm);
+  return lines && Buffer.from([...lines].map(([, hex = ""]) => hex.replaceAll(" ", "")).join(""), "hex");
+}
+
+/** @param command of qemu-io @returns what it prints, or undefined if it fails */
+async function readInside(
+  path: string,
+  format: ImageFormat,
+  passphrase: Secret,
+  command: string,
+): Promise<string | undefined> {
   using key = secretFile(passphrase);
   const file = { driver: path.startsWith("/dev/") ? "host_device" : "file", filename: path };
   const node =
     format === "raw"
       ? { driver: "luks", "key-secret": "s", file }
       : { driver: "qcow2", encrypt: { format: "luks", "key-secret": "s" }, file };
-  const { exitCode } = await execa(
+  const { exitCode, stdout } = await execa(
     "qemu-io",
     // read-only and forced: a guest may have it open
     [
       ...["--object", "secret,id=s,file=/proc/self/fd/3", "-r", "-U"],
-      ...["-c", "read 0 512", `json:${JSON.stringify(node)}`],
+      ...["-c", command, `json:${JSON.stringify(node)}`],
     ],
     { stdio: ["ignore", "pipe", "pipe", key.fd as 3], reject: false },
   );
-  return exitCode === 0;
+  return exitCode === 0 ? stdout : undefined;
 }

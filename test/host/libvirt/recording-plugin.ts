@@ -43,5 +43,5 @@ const { spawnSync } = require("node:child_process");
 const virsh = spawnSync("/usr/bin/virsh", ["-c", "qemu:///system", "secret-list"], { timeout: 10000 });
 const run = { event, argv: process.argv.slice(2), env: process.env, stdin: readFileSync(0, "utf8") };
 appendFileSync(log, JSON.stringify({ ...run, secretsAnswered: virsh.status === 0 }) + "\\n");
-console.log("what a hook prints must not reach libvirt");
+console.log("printed by a hook");
 `;

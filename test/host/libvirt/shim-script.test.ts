@@ -1,5 +1,5 @@
 import { execa } from "execa";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -14,6 +14,8 @@ import { makeRecordingPlugin, type RecordingPlugin } from "./recording-plugin.js
 let directory: string;
 let plugin: RecordingPlugin;
 let target: ShimTarget;
+/** What the recording plugin prints. */
+const PRINTED = "printed by a hook";
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "luksmith-shim-"));
@@ -24,8 +26,19 @@ beforeAll(async () => {
     "post-stop": hook("post-stop"),
     "pre-migrate": hook("pre-migrate"),
   };
-  target = { version: "0.1.0", node: process.execPath, hooks };
+  const arrivals = join(directory, "it's arrivals");
+  target = { version: "0.1.0", node: process.execPath, hooks, arrivals };
 });
+
+/** A guest migrates here while `work` goes on. */
+async function whileArriving<Result>(work: () => Promise<Result>): Promise<Result> {
+  await mkdir(target.arrivals);
+  try {
+    return await work();
+  } finally {
+    await rm(target.arrivals, { recursive: true });
+  }
+}
 
 afterAll(async () => {
   await rm(directory, { recursive: true });
@@ -47,13 +60,15 @@ describe("the shim", () => {
     ["pre-start", "restore", "begin"],
     ["pre-start", "reconnect", "begin"],
     ["pre-migrate", "migrate", "begin"],
+    ["pre-migrate", "started", "begin"],
     ["post-stop", "release", "end"],
   ])("starts %s for %s %s, with libvirt's arguments and input and a clean environment", async (...call) => {
     const [event, operation, subOperation] = call;
     const before = (await plugin.runs()).length;
     const argv = ["-web $(x) '1'", operation, subOperation, "-"];
-    const { exitCode, stdout } = await runShim(argv);
-    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: "" });
+    const { exitCode, stdout } = await whileArriving(() => runShim(argv));
+    // libvirt takes what is printed for the configuration
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: operation === "migrate" ? PRINTED : "" });
     const runs = (await plugin.runs()).slice(before);
     expect(runs).toMatchObject([{ event, argv: ["libvirt", ...argv], stdin: "<domain/>" }]);
     expect(runs[0]?.env).toEqual({ LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" });
@@ -87,6 +102,13 @@ describe("the shim", () => {
       expect({ exitCode, stdout }).toEqual({ exitCode: 6, stdout: "" });
       expect(stderr.match(/^\w+(?=: )/gm)).toEqual(["error", "cause", "hint"]);
     }
+  });
+
+  it("ends a guest's arrival when luksmith is gone", async () => {
+    const gone = { node: "/nonexistent/node" };
+    const { exitCode, stderr } = await whileArriving(() => runShim(["web1", "started", "begin", "-"], gone));
+    expect(exitCode).toBe(6);
+    expect(stderr.match(/^\w+(?=: )/gm)).toEqual(["error", "cause", "hint"]);
   });
 
   it("refuses when the hook fails, with the hook's own exit code", async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { LuksmithError } from "../../../src/error/luksmith-error.js";
 import { textFile } from "../../../src/host/libvirt/text-file.js";
 import { Virsh } from "../../../src/host/libvirt/virsh.js";
@@ -6,13 +6,15 @@ import { RecordingRunner } from "./recording-runner.js";
 
 const URI = "qemu:///system";
 
+afterEach(() => vi.unstubAllEnvs());
+
 describe("Virsh", () => {
   it("hands all commands to one process, and files by descriptor", async () => {
     const runner = new RecordingRunner({ stdout: "out" });
     using first = textFile("one");
     using second = textFile("two");
     const answer = await new Virsh(URI, runner).run(["define", first], ["list", "--all"], ["define", second]);
-    expect(answer).toEqual({ stdout: "out", errors: [] });
+    expect(answer).toEqual({ stdout: "out", errors: [], stderr: "" });
     expect(runner.commands).toMatchObject([
       {
         tool: "virsh",
@@ -41,11 +43,25 @@ describe("Virsh", () => {
     expect(runner.scripts).toEqual([`metadata ${quoted}`]);
   });
 
+  it("asks another libvirt", async () => {
+    const runner = new RecordingRunner({});
+    await new Virsh(URI, runner).at("qemu+ssh://b/system").run(["list"]);
+    expect(runner.commands).toMatchObject([{ args: ["-q", "-c", "qemu+ssh://b/system", "list"] }]);
+  });
+
+  it("lets ssh have the caller's agent, and nothing else of the environment", async () => {
+    vi.stubEnv("SSH_AUTH_SOCK", "/run/agent");
+    vi.stubEnv("KRB5CCNAME", undefined);
+    const runner = new RecordingRunner({});
+    await new Virsh("qemu+ssh://b/system", runner).run(["list"]);
+    expect(runner.commands[0]?.env).toEqual({ SSH_AUTH_SOCK: "/run/agent" });
+  });
+
   it("tells a failure from stderr, because the exit code is that of the last command only", async () => {
     const stderr = "error: Failed to define\nerror: internal error: no\nsome warning\n";
     const runner = new RecordingRunner({ exitCode: 0, stderr });
-    const { errors } = await new Virsh(URI, runner).run(["secret-list"]);
-    expect(errors).toEqual(["Failed to define", "internal error: no"]);
+    const answer = await new Virsh(URI, runner).run(["secret-list"]);
+    expect(answer).toEqual({ stdout: "", errors: ["Failed to define", "internal error: no"], stderr });
   });
 
   it("tells a failure without a message", async () => {

@@ -1,0 +1,16 @@
+import { join } from "node:path";
+import { PLUGIN_ROOT } from "../manifest/load.js";
+import { startDetached } from "./detached.js";
+
+/** What a hook leaves to be done after it, since its host manager waits for it and would not answer. */
+export type LeftBehind =
+  /** Wait until a guest that migrates here has arrived, and put its configuration right. */
+  | { readonly command: "settle"; readonly guest: string }
+  /** Clean up after guests that do not run. */
+  | { readonly command: "reap" };
+
+/** Starts the command in a process of its own that nobody waits for. The reaper's timer does what it cannot do. */
+export function leaveBehind(left: LeftBehind): void {
+  const args = left.command === "settle" ? ["settle", left.guest] : ["reap"];
+  startDetached("node", [join(PLUGIN_ROOT, "dist/cli/luksmith.js"), ...args]);
+}

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -18,8 +18,14 @@ function diskBy(...commands: readonly (readonly [string, ...string[]])[]): Buffe
   const path = join(directory, "disk");
   writeFileSync(path, "");
   truncateSync(path, 64 * 1024 * 1024);
-  for (const [tool, ...args] of commands)
-    execFileSync(tool, [...args, path], { stdio: "pipe", input: ",,L\n" });
+  // a file: a tool that does not read what others need may end before a pipe has taken it
+  const answers = join(directory, "answers");
+  writeFileSync(answers, ",,L\n");
+  for (const [tool, ...args] of commands) {
+    const stdin = openSync(answers, "r");
+    execFileSync(tool, [...args, path], { stdio: [stdin, "pipe", "pipe"] });
+    closeSync(stdin);
+  }
   return readFileSync(path).subarray(0, START);
 }
 

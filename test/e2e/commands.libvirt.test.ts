@@ -96,7 +96,9 @@ describe("reading commands", () => {
     expect(await state(guest)).toEqual(before);
     await host().start(guest);
     expect((await read("plan", "plan", "post-stop", "web1")).text).toMatch(/^1\. take the passphrases/);
-    expect((await read("plan", "plan", "pre-migrate", "web1")).text).toMatch(/^1\. give the host/);
+    expect((await read("plan", "plan", "pre-migrate", "web1")).text).toMatch(
+      /^1\. note that the guest migrates here\n2\. give the host/,
+    );
     expect(await host().libvirt.secretsLeft()).toHaveLength(2);
   });
 

@@ -13,12 +13,12 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       project(UNIT.name, { include: ["test/**/*.test.ts"], exclude: ["test/**/*.*.test.ts"] }),
-      ...GROUPS.map(({ name, machine }) =>
+      ...GROUPS.map(({ name, machine, workers }) =>
         project(name, {
           include: [`test/**/*.${name}.test.ts`],
           setupFiles: machine === "uml" ? ["test/lab/uml-guard.ts"] : [],
           // no file may see another one's devices; what the command line says does not reach a project
-          ...(machine === "uml" ? { maxWorkers: 1 } : {}),
+          ...(machine === "uml" ? { maxWorkers: 1 } : workers === undefined ? {} : { maxWorkers: workers }),
         }),
       ),
     ],

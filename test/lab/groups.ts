@@ -9,6 +9,8 @@ export interface Group {
   readonly packages: readonly DebianPackage[];
   /** Where its tests run: here, or in User-Mode Linux, whose kernel has what that of this machine may lack. */
   readonly machine?: "uml";
+  /** Test files at once, where that is not the usual number. */
+  readonly workers?: number;
 }
 
 /** What test/lab/uml.ts boots. */
@@ -88,6 +90,8 @@ export const GROUPS: readonly Group[] = [
     name: "migration",
     description: "live migration between two private libvirt hosts with a network between them",
     packages: [...LIBVIRT, ...UML, "binutils", "openssl", "strace"],
+    // they wait for networks and for each other more than they compute
+    workers: 3,
   },
   {
     name: "kernels",

@@ -36,8 +36,11 @@ export interface GuestMigration {
   answer(guest: Guest): void;
   /** From the `arrival` hook. @throws TOOL_FAILED if it cannot be seen: then nothing may go on */
   incoming(guest: Guest): Promise<Incoming>;
-  /** From the `migrate` hook: whether the guest surely does not run, and nothing but its definition comes. */
-  isShutOff(guest: Guest): boolean;
+  /**
+   * From the `migrate` hook: whether the guest surely does not run, and nothing but its definition comes. @param disks
+   * device names of those that tell it
+   */
+  isShutOff(guest: Guest, disks: readonly string[]): boolean;
   /** Whether there is a persistent configuration of the guest here. May be called from a hook. */
   isDefined(guest: NamedGuest): boolean;
   /** Of all host secrets, of others too. May be called from a hook. @throws HOST_UNAVAILABLE, HOST_SECRET_FAILED */

@@ -49,7 +49,8 @@ export async function withCopiedDisks(
   const disks = await arrivingDisks(guest, facts, { ...sources, secretUuids: () => migration.secretUuids() });
   const copies = disks.flatMap((arriving) => copyOf(guest, arriving));
   if (copies.length === 0) return { guest, facts, copies };
-  if (migration.isShutOff(guest)) throw shutOff(guest, copies);
+  const devs = copies.map(({ disk }) => disk);
+  if (migration.isShutOff(guest, devs)) throw shutOff(guest, devs);
   const [from, to] = [copies.map((copy) => copy.from), copies.map((copy) => copy.to)];
   const here = {
     ...(await migration.annotated(guest, annotationsOf(to), annotationsOf(from))),
@@ -67,10 +68,9 @@ function copyOf(guest: Guest, arriving: ArrivingDisk): CopiedDisk[] {
   return [{ disk: disk.dev, from, to: annotationHere(disk, from, decision.uuid) }];
 }
 
-function shutOff(guest: Guest, copies: readonly CopiedDisk[]): LuksmithError {
-  const disks = copies.map(({ disk }) => disk).join(", ");
+function shutOff(guest: Guest, disks: readonly string[]): LuksmithError {
   return new LuksmithError("STORAGE_NOT_COPIED", {
-    what: `${cannotStart(guest)}: ${copies.length === 1 ? "disk" : "disks"} ${disks} would not have the guest's data there`,
+    what: `${cannotStart(guest)}: ${disks.length === 1 ? "disk" : "disks"} ${disks.join(", ")} would not have the guest's data there`,
     why: "the guest is shut off, and its definition comes alone",
     hint: "start it and migrate it live with --copy-storage-all, or bring its volumes and keys there first",
   });

@@ -4,7 +4,6 @@ import { printable } from "../../error/printable.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import { writeAll } from "../../fs/write-all.js";
 import { diskElements, parseDomain } from "../../guest-config/domain.js";
-import type { XmlElement } from "../../guest-config/xml-element.js";
 import type { MigrationAnswer } from "../../generated/migration-answer.js";
 import type { GuestMigration, Incoming, Whereabouts } from "../guest-migration.js";
 import type { Annotations, Guest } from "../host-adapter.js";
@@ -45,9 +44,9 @@ export class LibvirtMigration implements GuestMigration {
   }
 
   /** libvirt tells the chain of backing files of a disk that a guest has open, also where that is empty. */
-  isShutOff({ configuration }: Guest): boolean {
-    const disks = [...diskElements(parseDomain(configuration)).values()];
-    return disks.some((disk) => isImage(disk) && disk.element("backingStore") === undefined);
+  isShutOff({ configuration }: Guest, disks: readonly string[]): boolean {
+    const elements = diskElements(parseDomain(configuration));
+    return disks.some((dev) => elements.get(dev)?.element("backingStore") === undefined);
   }
 
   isDefined({ name }: NamedGuest): boolean {
@@ -73,10 +72,6 @@ export class LibvirtMigration implements GuestMigration {
     const { askTarget } = await import("./ask-target.js");
     return askTarget(this.virsh, guest, target);
   }
-}
-
-function isImage(disk: XmlElement): boolean {
-  return (disk.attribute("device") ?? "disk") === "disk" && disk.element("source") !== undefined;
 }
 
 /** States that a domain has only before its memory has come; `migrating` also that of one that is just leaving. */

@@ -1,3 +1,5 @@
+import { cpSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig } from "rolldown";
 
 /**
@@ -15,6 +17,7 @@ export default defineConfig({
   },
   // native and optional: it is looked for when a token is used
   external: ["pkcs11js"],
+  plugins: [storagePlugin(), licenses()],
   platform: "node",
   transform: { target: "node20" },
   output: {
@@ -33,3 +36,38 @@ export default defineConfig({
     },
   },
 });
+
+/** The Perl modules of Proxmox VE's storage plugin, which `luksmith install` copies and nothing compiles. */
+function storagePlugin() {
+  return {
+    name: "storage-plugin",
+    writeBundle({ dir }) {
+      // cleanDir knows only what was bundled
+      rmSync(join(dir, "perl"), { recursive: true, force: true });
+      cpSync("src/host/proxmox/perl", join(dir, "perl"), { recursive: true });
+    },
+  };
+}
+
+/** Who wrote what is bundled, and under which license it may be: each of them wants its text to come along. */
+function licenses() {
+  return {
+    name: "licenses",
+    generateBundle(_, bundle) {
+      const modules = Object.values(bundle).flatMap((chunk) => chunk.moduleIds ?? []);
+      const folders = modules.flatMap(
+        (id) => /^.*\/node_modules\/(@[^/]+\/)?[^/]+(?=\/)/.exec(id)?.[0] ?? [],
+      );
+      const texts = [...new Set(folders)].map(licenseOf).sort();
+      this.emitFile({ type: "asset", fileName: "third-party-licenses.txt", source: texts.join("\n") });
+    },
+  };
+}
+
+function licenseOf(folder) {
+  const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+  if (file === undefined) throw new Error(`${name} has no license file`);
+  const text = readFileSync(join(folder, file), "utf8").trim();
+  return `${name} ${version}: ${license}\n\n${text}\n`;
+}

@@ -41,7 +41,13 @@ export function compose({ settings, host, humanLevel, copies = "look-up", token 
       const { logFile: file, logLevel: fileLevel } = settings;
       return new WinstonLogger({ file, fileLevel, humanLevel, runner: c.resolve(t.COMMAND_RUNNER) });
     })
-    .factory(t.HOST, (c) => hostAdapterFor(host, settings, c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.HOST, (c) => {
+      return hostAdapterFor(host, settings, {
+        runner: c.resolve(t.COMMAND_RUNNER),
+        storage: () => c.resolve(t.STORAGE),
+        leaveBehind: (left) => c.resolve(t.LEAVE_BEHIND)(left),
+      });
+    })
     .factory(t.KEYRING, (c) => {
       const runner = c.resolve(t.COMMAND_RUNNER);
       const warn = (message: string) => c.resolve(t.LOGGER).warn(message);

@@ -7,10 +7,11 @@ import { dispatch } from "./event/dispatch.js";
 import { writeAll } from "./fs/write-all.js";
 import { CHECK_ANSWER } from "./host/guest-migration.js";
 import type { EventName, LifecycleEvent } from "./host/host-adapter.js";
-import { parseHostType } from "./host/index.js";
+import { type KnownHost, parseHostType } from "./host/index.js";
 import type { Logger } from "./log/logger.js";
 import { loadManifest } from "./manifest/load.js";
 import { loadSettings, parseSettings } from "./settings/load.js";
+import { settingsPathOf } from "./settings/paths.js";
 import type { EffectiveSettings } from "./settings/settings.js";
 import { HOST, LOGGER } from "./tokens.js";
 
@@ -20,7 +21,7 @@ const STDERR = 2;
  * One hook, from exec to exit. argv: the host manager's name, then what the host manager gave its hook; stdin: what
  * it gave on stdin. Resolves to the exit code, with which the hook exits at once: the host manager waits for it, and a
  * look into DNS, which nobody can abort, would go on. 0 lets the host manager go on. Writes nothing on stdout, which
- * libvirt takes for a changed configuration: the host adapter does where it is one.
+ * libvirt takes for a changed configuration, except by the host adapter's `confirm`.
  */
 export async function runHook(
   event: EventName,
@@ -31,7 +32,7 @@ export async function runHook(
     loadManifest();
     const [hostName, ...hookArguments] = argv;
     const host = parseHostType(hostName);
-    const { settings, problem } = settingsOrDefaults();
+    const { settings, problem } = settingsOrDefaults(host);
     const container = compose({ settings, host, humanLevel: "warn", copies: "copy" });
     const logger = container.resolve(LOGGER);
     const input = { event, argv: hookArguments, stdin: readFileSync(0, "utf8") };
@@ -48,6 +49,7 @@ export async function runHook(
       // about a guest that is none of ours there is nothing to say; as a rule the log is not even loaded for it
       if (steps.length === 0) logger.debug(`${event} done`, record);
       else logger.info(`${event} done`, record);
+      container.resolve(HOST).confirm?.();
       return 0;
     } catch (thrown) {
       const error = asLuksmithError(thrown);
@@ -84,9 +86,9 @@ interface UsableSettings {
   readonly problem?: LuksmithError;
 }
 
-function settingsOrDefaults(): UsableSettings {
+function settingsOrDefaults(host: KnownHost): UsableSettings {
   try {
-    return { settings: loadSettings() };
+    return { settings: loadSettings(settingsPathOf(host)) };
   } catch (thrown) {
     return { settings: parseSettings('{"version":1}', "the defaults"), problem: asLuksmithError(thrown) };
   }

@@ -54,12 +54,19 @@ export async function abilityHere(
 
 /** A libvirt domain has no slash in its name, so that a path cannot be one. */
 async function guestNamed(container: Container, named: string): Promise<Guest> {
+  const host = container.resolve(HOST);
+  if (host.type === "proxmox" && (named === "-" || named.includes("/")))
+    throw new LuksmithError("USAGE", {
+      what: `cannot tell about ${named === "-" ? "what comes on standard input" : named}`,
+      why: "a VM of Proxmox VE is defined by its configuration in /etc/pve alone",
+      hint: "name it by its VMID: luksmith capabilities --for 100",
+    });
   if (named === "-") {
     const text = { what: "no domain XML", hint: "virsh dumpxml web1 | luksmith capabilities --for -" };
     return guestFromDomainXml(readStandardInput(text).toString());
   }
   if (named.includes("/")) return guestFromDomainXml(readXml(named));
-  return await container.resolve(HOST).readGuest(named);
+  return await host.readGuest(named);
 }
 
 function readXml(path: string): string {

@@ -29,7 +29,10 @@ export function capabilitiesCommand(): Command {
       "Shows in which formats this host encrypts new disks now, and who decrypts them. With --for: whether it could " +
         "run that guest, by exit code 0 or 3; no volume is read.",
     )
-    .option("--for <guest>", "a guest's name or UUID, the path of a domain XML, or - for standard input")
+    .option(
+      "--for <guest>",
+      "a guest's name, UUID or VMID; on libvirt also the path of a domain XML, or - for standard input",
+    )
     .option("--with-keys", "with --for: ask the keystores for the keys of its disks as well")
     .option("--json", "for machines")
     .action(async (options: Options) => {
@@ -45,7 +48,8 @@ async function show({ withKeys, json }: Options): Promise<void> {
     printJson(validate, found);
     return;
   }
-  print(`host: ${found.host.type} ${found.host.libvirt ?? ""}, QEMU ${found.host.qemu}`);
+  const host = [found.host.type, found.host.libvirt ?? ""].join(" ").trimEnd();
+  print(`host: ${host}, QEMU ${found.host.qemu}`);
   print(`traits: ${found.traits.join(", ") || "none: this host cannot encrypt disks, see luksmith doctor"}`);
   print(`keystore types: ${found.keystores.join(", ")}\n`);
   printTable(

@@ -11,25 +11,18 @@ export function completionCommand(): Command {
     )
     .addArgument(new Argument("<shell>").choices(SHELLS))
     .action((shell: (typeof SHELLS)[number], _options: unknown, command: Command) => {
-      const root = command.parent ?? command;
-      const words = [...entriesOf(root, [])];
-      switch (shell) {
-        case "bash": {
-          print(bash(words));
-          return;
-        }
-        case "zsh": {
-          // zsh runs bash completions through its own emulation
-          print(`#compdef luksmith\nautoload -U +X bashcompinit && bashcompinit\n${bash(words)}`);
-          return;
-        }
-        case "fish": {
-          print(fish(words));
-          return;
-        }
-      }
+      print(COMPLETIONS[shell](command.parent ?? command));
     });
 }
+
+/** The completion script for each shell of all that `program` takes. */
+export const COMPLETIONS: Readonly<Record<(typeof SHELLS)[number], (program: Command) => string>> = {
+  bash: (program) => bash([...entriesOf(program, [])]),
+  // zsh runs bash completions through its own emulation
+  zsh: (program) =>
+    `#compdef luksmith\nautoload -U +X bashcompinit && bashcompinit\n${bash([...entriesOf(program, [])])}`,
+  fish: (program) => fish([...entriesOf(program, [])]),
+};
 
 /** What may follow `luksmith` and the words in `path`. */
 interface Entry {

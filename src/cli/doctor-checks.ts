@@ -2,8 +2,11 @@ import type { Container } from "../di.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
 import { findTool, packageOf, type Tool } from "../exec/tools.js";
 import { shellWord } from "../error/shell-word.js";
+import { unusableHook } from "../manifest/hook-files.js";
+import { loadManifest } from "../manifest/load.js";
 import { changeableByOthers } from "../manifest/ownership.js";
 import type { DoctorOutput } from "../generated/doctor.js";
+import type { HostAdapter } from "../host/host-adapter.js";
 import { tryCopies } from "../keystore/cache/trial.js";
 import { canList, type Keystore } from "../keystore/keystore.js";
 import { openMemoryFile } from "../secret/secret-file.js";
@@ -11,22 +14,31 @@ import { COMMAND_RUNNER, HOST, KEYRING, SETTINGS } from "../tokens.js";
 import { checkAbilities, checkDmCrypt, checkLegacy, checkVersions } from "./doctor-engines.js";
 import { checkArrivals, checkLeftovers, checkReaper } from "./doctor-leftovers.js";
 import { checkSavedMemory } from "./doctor-saved-memory.js";
+import { checkSharedKeys } from "./doctor-shared-keys.js";
 import { describeTrial, tryKeystore } from "./try-keystore.js";
 
 export type Check = DoctorOutput["checks"][number];
 
-const NEEDED: readonly Tool[] = ["cryptsetup", "qemu-img", "qemu-io", "virsh", "flock", "blkid", "cp"];
+const NEEDED: readonly Tool[] = ["cryptsetup", "qemu-img", "qemu-io", "flock", "blkid", "cp"];
+
+/** Besides these, by the host manager. */
+const NEEDED_BY_HOST: Readonly<Record<HostAdapter["type"], readonly Tool[]>> = {
+  libvirt: ["virsh"],
+  proxmox: ["qm", "qemu-storage-daemon", "umount"],
+};
 
 /** In the order in which a person should read them. */
 export const CHECKS: readonly ((container: Container) => Promise<Check[]>)[] = [
-  () => Promise.resolve(NEEDED.map(checkTool)),
+  (container) => Promise.resolve([...NEEDED, ...NEEDED_BY_HOST[container.resolve(HOST).type]].map(checkTool)),
   () => guarded("tmpfs for secrets", checkTmpfs),
   () => guarded("luksmith's files", checkFiles),
+  () => guarded("luksmith's hooks", checkHookFiles),
   (container) => guarded("versions", () => checkVersions(container)),
   (container) => guarded("dm-crypt", () => checkDmCrypt(container)),
   (container) => guarded("legacy", () => Promise.resolve(checkLegacy(container))),
   (container) => guarded("guests", () => checkAbilities(container)),
   (container) => guarded("hook", () => checkHook(container)),
+  (container) => guarded("host", () => checkHost(container)),
   checkKeystores,
   (container) => guarded("cache", () => checkCache(container)),
   (container) => guarded("reaper", () => checkReaper(container)),
@@ -34,6 +46,7 @@ export const CHECKS: readonly ((container: Container) => Promise<Check[]>)[] = [
   (container) => guarded("migrated guests", () => checkArrivals(container)),
   (container) => guarded("saved memory", () => checkSavedMemory(container)),
   (container) => guarded("keys of guests", () => checkGuests(container)),
+  (container) => guarded("volumes with one key", () => checkSharedKeys(container)),
 ];
 
 /** A check that throws has failed, with the error's own words. */
@@ -48,6 +61,10 @@ async function guarded(
     const detail = why === undefined ? message : `${message} (${why})`;
     return [{ name, result: "failed", detail, ...(hint === undefined ? {} : { hint }) }];
   }
+}
+
+function checkHost(container: Container): Check[] {
+  return container.resolve(HOST).checks?.(container.resolve(SETTINGS)) ?? [];
 }
 
 function checkTool(tool: Tool): Check {
@@ -71,6 +88,15 @@ function checkFiles(): Check {
     detail: `${path} can be changed by others than root, who runs what is in it at every start of a guest`,
     hint: `chown root: ${shellWord(path)} && chmod go-w ${shellWord(path)}`,
   };
+}
+
+function checkHookFiles(): Check {
+  const name = "luksmith's hooks";
+  const unusable = unusableHook(loadManifest());
+  if (unusable === undefined) return { name, result: "ok", detail: "are of this version" };
+  const { path, why } = unusable;
+  const hint = "install luksmith again";
+  return { name, result: "failed", detail: `${path} ${why}: guests do not start, or start unchecked`, hint };
 }
 
 async function checkHook(container: Container): Promise<Check> {

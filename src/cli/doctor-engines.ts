@@ -2,6 +2,7 @@ import type { Container } from "../di.js";
 import { type Offer, offersOf } from "../encryption/offers.js";
 import { askedOnce } from "../encryption/versions.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
+import { printable } from "../error/printable.js";
 import type { DoctorOutput } from "../generated/doctor.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { EffectiveSettings } from "../settings/settings.js";
@@ -15,7 +16,7 @@ export async function checkVersions(container: Container): Promise<Check> {
   const name = "versions";
   const host = container.resolve(HOST);
   const { qemu, libvirt } = await host.versions();
-  const detail = `QEMU ${qemu}, libvirt ${libvirt ?? "none"}`;
+  const detail = `QEMU ${qemu}${host.type === "libvirt" ? `, libvirt ${libvirt ?? "none"}` : ""}`;
   const offers = await offersOf(
     container.resolve(PROVIDERS),
     () => Promise.resolve({ qemu, libvirt }),
@@ -70,10 +71,15 @@ export async function checkAbilities(container: Container): Promise<Check> {
   const name = "guests";
   const guests = await persistentGuests(container);
   const unable: string[] = [];
+  let hint = "see: luksmith capabilities --for GUEST";
   for (const guest of guests) {
     const { problems } = await abilityHere(container, guest, "no keys");
     const [first] = problems.filter(({ code }) => code !== "HOOK_NOT_INSTALLED");
-    if (first !== undefined) unable.push(`${guest.name} (${first.message})`);
+    if (first === undefined) continue;
+    // Proxmox VE moves a disk to be encrypted, with the command of the refusal
+    if (guest.encryptedStorages !== undefined && first.hint !== undefined && unable.length === 0)
+      hint = `${printable(guest.name)}: ${first.hint}; of any guest: luksmith status VMID`;
+    unable.push(`${printable(guest.name)} (${first.message})`);
   }
   if (unable.length === 0)
     return { name, result: "ok", detail: `${guests.length} defined, each can run here` };
@@ -81,7 +87,7 @@ export async function checkAbilities(container: Container): Promise<Check> {
     name,
     result: "warning",
     detail: `cannot run here: ${unable.join("; ")}`,
-    hint: "see: luksmith capabilities --for GUEST",
+    hint,
   };
 }
 
@@ -106,7 +112,8 @@ async function guestsWithMappings(container: Container): Promise<string[]> {
 async function persistentGuests(container: Container): Promise<Guest[]> {
   const host = container.resolve(HOST);
   const guests: Guest[] = [];
-  for (const { id } of await host.listGuests()) {
+  for (const { id, elsewhere } of await host.listGuests()) {
+    if (elsewhere) continue;
     const guest = await host.readGuest(id).catch((thrown: unknown) => {
       // transient, or gone meanwhile
       if (asLuksmithError(thrown).code !== "GUEST_NOT_FOUND") throw thrown;

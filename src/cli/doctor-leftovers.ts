@@ -12,7 +12,7 @@ export async function checkLeftovers(container: Container): Promise<Check[]> {
   // before the guests: one that is given something counts as running by then
   const given = { secrets: await host.providedSecrets(), claims: container.resolve(MAPPINGS).claims() };
   const leftovers = await idle(leftoversOf(given, await host.listGuests()), container);
-  const secrets = leftovers.flatMap((left) => left.secrets.map(({ uuid }) => uuid));
+  const secrets = leftovers.flatMap((left) => left.secrets.map(({ uuid, path }) => path ?? uuid));
   const mappings = leftovers.flatMap((left) => left.claims.map(({ name }) => name));
   return [
     checkOrphans("host secrets", given.secrets.length, secrets),

@@ -14,6 +14,8 @@ const NAME = "saved memory";
 export async function checkSavedMemory(container: Container): Promise<Check[]> {
   const { savedMemory } = container.resolve(SETTINGS);
   const result = { allow: "ok", warn: "warning", refuse: "failed" } as const;
+  if (container.resolve(HOST).type === "proxmox")
+    return checkSaved(await savedGuests(container), result[savedMemory]);
   const { service, action, settings } = await hostShutdown(container.resolve(COMMAND_RUNNER));
   const suspends = service === "on" && action === "suspend";
   const then = savedMemory === "refuse" ? ", and the settings let none with encrypted disks resume" : "";
@@ -25,13 +27,15 @@ export async function checkSavedMemory(container: Container): Promise<Check[]> {
         hint: `set ON_SHUTDOWN=shutdown in ${settings}`,
       }
     : { name: NAME, result: "ok", detail: "a shutdown of the host saves no guest's memory" };
-  const saved = await savedGuests(container);
-  if (saved.length === 0) return [shutdown];
+  return [shutdown, ...checkSaved(await savedGuests(container), result[savedMemory])];
+}
+
+function checkSaved(saved: readonly string[], result: Check["result"]): Check[] {
+  if (saved.length === 0) return [];
   return [
-    shutdown,
     {
       name: NAME,
-      result: result[savedMemory],
+      result,
       detail: `the memory of ${saved.join(", ")} is on a disk in plaintext`,
       hint: "luksmith status GUEST says where, and what to do",
     },
@@ -43,7 +47,8 @@ async function savedGuests(container: Container): Promise<string[]> {
   const saved: string[] = [];
   for (const { id } of await host.listGuests()) {
     const guest = await host.readGuest(id).catch(notPersistent);
-    if (guest?.saved && hasEncryptedDisk(guest.disks)) saved.push(printable(guest.name));
+    const isPlain = guest?.saved && host.savesEncrypted?.(guest) !== true;
+    if (isPlain && hasEncryptedDisk(guest.disks)) saved.push(printable(guest.name));
   }
   return saved;
 }

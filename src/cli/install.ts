@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
 import { asLuksmithError } from "../error/luksmith-error.js";
-import { KNOWN_HOSTS } from "../host/index.js";
+import { KNOWN_HOSTS, type KnownHost } from "../host/index.js";
 import { changeableByOthers } from "../manifest/ownership.js";
 import type { HostAdapter, InstallResult } from "../host/host-adapter.js";
 import { clearCache } from "./cache.js";
@@ -11,18 +11,19 @@ import { canList } from "../keystore/keystore.js";
 import type { Container } from "../di.js";
 
 interface Options {
-  readonly host: string;
+  readonly host: KnownHost;
   readonly dryRun?: true;
+  readonly force?: true;
 }
 
 export function installCommand(): Command {
   return hostCommand("install")
     .summary("register the hooks with the host manager")
     .description(
-      "Registers the hooks with the host manager, and a timer that cleans up after guests that crashed (luksmith reap); what others have registered stays as it is.",
+      "Registers the hooks with the host manager, on Proxmox VE by its storage plugin, and a timer that cleans up after guests that crashed (luksmith reap); what others have registered stays as it is. The Debian package has done it for Proxmox VE.",
     )
     .action(async (options: Options) => {
-      const host = open().resolve(HOST);
+      const host = open({ host: options.host }).resolve(HOST);
       report(await host.install(modeOf(options)), options);
       const path = changeableByOthers();
       if (path !== undefined)
@@ -34,11 +35,12 @@ export function uninstallCommand(): Command {
   return hostCommand("uninstall")
     .summary("take the hooks away again")
     .description(
-      "Takes the hooks and the timer away and leaves the host as it was. Keys, settings and disks stay.",
+      "Takes the hooks and the timer away and leaves the host as it was. Keys, settings and disks stay. On Proxmox VE refused while there are encrypted storages.",
     )
+    .option("--force", "on Proxmox VE: also while there are encrypted storages, which cannot be used then")
     .action(async (options: Options) => {
-      const container = open();
-      report(await container.resolve(HOST).uninstall(modeOf(options)), options);
+      const container = open({ host: options.host });
+      report(await container.resolve(HOST).uninstall(modeOf(options), options.force && "go on"), options);
       await clearCopies(options);
       await warnOfEncryptedGuests(container);
     });
@@ -54,7 +56,8 @@ function modeOf({ dryRun }: Options): Parameters<HostAdapter["install"]>[0] {
   return dryRun ? "dry-run" : "apply";
 }
 
-function report({ change, path, restart, reloaded, reaper }: InstallResult, { dryRun }: Options): void {
+function report(result: InstallResult, { host, dryRun }: Options): void {
+  const { change, path, restart, reloaded, reaper } = result;
   const would = dryRun ? "would be " : "";
   print(`${would}${change}: ${path}`);
   if (reaper?.kind === "timer") print(`${would}${reaper.change}: ${reaper.path}`);
@@ -64,15 +67,32 @@ function report({ change, path, restart, reloaded, reaper }: InstallResult, { dr
     );
     print(reaper.cron);
   }
-  if (reloaded !== undefined) print(`${reloaded} was told to look for hooks again`);
+  if (reloaded !== undefined) print(`told to ${RELOADS[host].task}: ${reloaded}`);
   if (restart === undefined) return;
   if (dryRun) {
-    print(`would then make libvirt look for hooks again, as this does: ${restart}`);
+    print(`would then make ${RELOADS[host].who} ${RELOADS[host].task}, as this does: ${restart}`);
     return;
   }
-  print("libvirt may not know of the hook before it reloads; until then guests can start without luksmith");
+  print(change === "removed" ? RELOADS[host].afterRemoval : RELOADS[host].until);
   print(`now run: ${restart}`);
 }
+
+/** What a host manager does with what was installed. */
+const RELOADS: Readonly<Record<KnownHost, Record<"who" | "task" | "until" | "afterRemoval", string>>> = {
+  libvirt: {
+    who: "libvirt",
+    task: "look for hooks again",
+    until: "libvirt may not know of the hook before it reloads; until then guests can start without luksmith",
+    afterRemoval: "libvirt looks for its hooks when it reloads",
+  },
+  proxmox: {
+    who: "Proxmox VE's daemons",
+    task: "load the storage plugins again",
+    until:
+      "Proxmox VE's daemons may not know of the plugin before they reload; until then guests can start without luksmith",
+    afterRemoval: "Proxmox VE's daemons have the plugin loaded until they reload",
+  },
+};
 
 /** The keys stay in their keystores; nobody would look after what this host has of them. */
 async function clearCopies(options: Options): Promise<void> {

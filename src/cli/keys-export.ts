@@ -15,6 +15,7 @@ import { CLOCK, KEYRING, LOGGER } from "../tokens.js";
 import { collect, collectKeyArguments } from "./key-argument.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
+import { wantedGuest } from "./wanted-guest.js";
 import { writeStandardOutput } from "./write-output.js";
 
 interface Options {
@@ -42,7 +43,7 @@ export function exportCommand(): Command {
         .argParser(collect)
         .makeOptionMandatory(),
     )
-    .option("--guest <guest>", "the keys of this guest, name or UUID; may be repeated", collect)
+    .option("--guest <guest>", "the keys of this guest: name, UUID or VMID; may be repeated", collect)
     .option("--from <keystore>", "from this keystore only; from all without it")
     .option("--output <file>", "write this new file, not standard output")
     .option("--armor", "text instead of bytes")
@@ -54,7 +55,9 @@ async function exportKeys(uuids: readonly KeyUuid[] = [], options: Options): Pro
   const container = open();
   requirePlace(output);
   await requireRecipients(recipients);
-  const keys = await collectKeys(await keystoresFor(options, container), { guests, uuids });
+  const keystores = await keystoresFor(options, container);
+  const wanted = await Promise.all(guests.map((guest) => wantedGuest(container, guest)));
+  const keys = await collectKeys(keystores, { guests: wanted, uuids });
   try {
     if (keys.length === 0) {
       throw new LuksmithError("KEY_NOT_FOUND", { what: "there are no keys to export" });

@@ -30,7 +30,8 @@ function show(keys: KeysOutput["keys"], isComplete: boolean): void {
     ["uuid", "state", "guest", "disk", "volume", "keystore", "created"],
     keys.map((key) => [
       key.uuid,
-      key.state,
+      // its volume was destroyed, on Proxmox VE
+      key.freedAt === undefined ? key.state : "freed",
       key.guest.name,
       key.disk,
       key.volume,

@@ -10,6 +10,7 @@ import { targetNamed } from "./key-target.js";
 import { exitCodeOf, type MigrateOptions, newKeysIn, report, showResult } from "./keys-migrate-report.js";
 import { open } from "./open.js";
 import { Progress } from "./progress.js";
+import { wantedGuest } from "./wanted-guest.js";
 
 export function migrateCommand(): Command {
   return new Command("migrate")
@@ -20,7 +21,7 @@ export function migrateCommand(): Command {
     )
     .requiredOption("--from <keystore>", "name of the keystore that has the keys")
     .requiredOption("--to <keystore>", "name of the keystore that shall have them")
-    .option("--guest <guest>", "only the keys of this guest: name or UUID")
+    .option("--guest <guest>", "only the keys of this guest: name, UUID or VMID")
     .option("--dry-run", "say what would be done, change nothing")
     .option("--json", "for machines")
     .action(migrate);
@@ -73,7 +74,10 @@ async function prepare(container: Container, options: MigrateOptions): Promise<O
   return {
     from,
     target,
-    records: options.guest === undefined ? records : recordsOfGuest(records, options.guest),
+    records:
+      options.guest === undefined
+        ? records
+        : recordsOfGuest(records, await wantedGuest(container, options.guest)),
     locks: container.resolve(GUEST_LOCKS),
     manner: options.dryRun ? "dry-run" : "apply",
   };

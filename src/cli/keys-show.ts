@@ -64,6 +64,7 @@ function showCopy({ keystore, key: { record } }: { keystore: Keystore; key: Key 
       `${encryption.format}, ${encryption.cipher}, ${encryption.keySize} bits, ${encryption.hash}`,
     ],
     ["made", record.createdAt],
+    ...(record.freedAt === undefined ? [] : [["freed", record.freedAt] as const]),
   ] as const;
   if (index > 0) print("");
   for (const [name, value] of lines) print(`${`${name}:`.padEnd(12)}${value}`);

@@ -25,6 +25,7 @@ const NAMES = {
   "qemu-arguments": "QEMU arguments",
   "host-secrets": "passphrases on the host",
   "host-swap": "swap of the host",
+  migration: "network at migration",
   unknown: "not told",
 } as const satisfies Record<Place["kind"], string>;
 

@@ -7,6 +7,7 @@ import validate from "../generated/validate-error.cjs";
 import { printJson } from "./output.js";
 import { problemOf } from "./problem.js";
 import { createProgram } from "./program.js";
+import { quietX25519 } from "./quiet-x25519.js";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // a closed pipe (`luksmith status | head`) is the reader's wish and no error
@@ -16,6 +17,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.stderr.write(`${renderError(unwritable)}\n`);
   process.exit(unwritable.exitCode);
 });
+
+quietX25519();
 
 try {
   await createProgram().parseAsync();

@@ -2,22 +2,25 @@ import { compose, type Composition } from "../container.js";
 import type { Container } from "../di.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { loadManifest } from "../manifest/load.js";
+import { detectHost } from "../host/index.js";
 import { loadSettings } from "../settings/load.js";
+import { settingsPathOf } from "../settings/paths.js";
 import { handedOver } from "./token-file.js";
 
-/** The host manager that the commands speak to. */
-export const HOST_TYPE = "libvirt";
-
-/** The container for a command, with manifest and settings checked. @throws NOT_PERMITTED unless root */
-export function open(options: Pick<Composition, "copies"> = {}): Container {
+/**
+ * The container for a command, with manifest and settings checked. @param options host: the host manager that it speaks
+ * to; the one that this host has without it. @throws NOT_PERMITTED unless root
+ */
+export function open(options: Partial<Pick<Composition, "copies" | "host">> = {}): Container {
   requireRoot();
   loadManifest();
+  const { host = detectHost() } = options;
   return compose({
-    settings: loadSettings(),
-    host: HOST_TYPE,
+    settings: loadSettings(settingsPathOf(host)),
     humanLevel: "warn",
     ...handedOver(),
     ...options,
+    host,
   });
 }
 

@@ -16,7 +16,7 @@ export function planCommand(): Command {
     .summary("show what an event would do now")
     .description("Shows what the hook would do if the host manager fired it now; changes nothing.")
     .addArgument(new Argument("<event>", "lifecycle event").choices(EVENTS))
-    .argument("<guest>", "name or UUID")
+    .argument("<guest>", "name, UUID or VMID")
     .option("--json", "for machines")
     .action(async (event: EventName, name: string, { json }: { json?: true }) => {
       const container = open();

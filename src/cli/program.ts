@@ -1,7 +1,9 @@
 import { Command } from "commander";
 import { adoptCommand } from "./adopt.js";
 import { allocateCommand } from "./allocate.js";
+import { annotateCommand } from "./annotate.js";
 import { attachCommand } from "./attach.js";
+import { bridgeCommand } from "./bridge.js";
 import { cacheCommand } from "./cache.js";
 import { capabilitiesCommand } from "./capabilities.js";
 import { completionCommand } from "./completion.js";
@@ -9,6 +11,8 @@ import { convertCommand } from "./convert.js";
 import { detachCommand } from "./detach.js";
 import { doctorCommand } from "./doctor.js";
 import { loadManifest } from "../manifest/load.js";
+import { detectHost } from "../host/index.js";
+import { isUnsupported, unsupportedCommand } from "../host/proxmox/unsupported.js";
 import { growCommand } from "./grow.js";
 import { installCommand, uninstallCommand } from "./install.js";
 import { keysCommand } from "./keys.js";
@@ -23,7 +27,7 @@ import { statusCommand } from "./status.js";
 import { tokenFileOption } from "./token-file.js";
 import { versionCommand } from "./version.js";
 
-const EXIT_CODES = `
+export const EXIT_CODES = `
 Exit codes:
   0  done
   1  failed
@@ -43,6 +47,9 @@ export function createProgram(): Command {
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText("after", EXIT_CODES)
+    .hook("preAction", (_, command) => {
+      refuseUnsupported(command);
+    })
     .addCommand(inherit(installCommand()))
     .addCommand(inherit(uninstallCommand()))
     .addCommand(inherit(protectCommand()))
@@ -59,12 +66,20 @@ export function createProgram(): Command {
     .addCommand(inherit(keysCommand()))
     .addCommand(inherit(keystoreCommand()))
     .addCommand(inherit(cacheCommand()))
+    .addCommand(inherit(annotateCommand()))
     .addCommand(inherit(reapCommand()))
     .addCommand(inherit(capabilitiesCommand()))
     .addCommand(inherit(doctorCommand()))
     .addCommand(inherit(versionCommand()))
     .addCommand(inherit(completionCommand()))
+    .addCommand(inherit(bridgeCommand()), { hidden: true })
     .addCommand(inherit(settleCommand()), { hidden: true });
+}
+
+/** A command that the host manager of this host has no use for. @throws HOST_UNSUPPORTED */
+function refuseUnsupported(command: Command): void {
+  if (isUnsupported(command.name()) && command.parent?.parent === null && detectHost() === "proxmox")
+    throw unsupportedCommand(command.name(), command.args);
 }
 
 /** commander passes `exitOverride` on only to commands that it makes itself. */

@@ -13,6 +13,7 @@ import { renderReaped } from "../reap/render.js";
 import { ARRIVALS, COMMAND_RUNNER, HOST, LOGGER, MAPPINGS, STORAGE } from "../tokens.js";
 import { open } from "./open.js";
 import { print, printJson } from "./output.js";
+import { annotateAll, reapProxmox } from "./reap-proxmox.js";
 
 /** Seconds to wait for another command on a guest; it can take hours, and there is a next time. */
 const PATIENCE = 2;
@@ -42,7 +43,9 @@ export function reapCommand(): Command {
       });
       const logger = container.resolve(LOGGER);
       try {
-        const leftovers = await reaper.reap(dryRun ? "dry-run" : "apply");
+        const manner = dryRun ? "dry-run" : "apply";
+        const leftovers = [...(await reaper.reap(manner)), ...(await reapProxmox(container, manner))];
+        if (manner === "apply") await annotateAll(container);
         const clean = leftovers.every(({ outcome }) => outcome === "cleaned");
         for (const one of leftovers) log(one, logger);
         if (json) printJson(validate, { clean, leftovers } satisfies ReapOutput);

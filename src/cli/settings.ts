@@ -3,10 +3,13 @@ import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { ExecaCommandRunner } from "../exec/command-runner.js";
 import validateGet from "../generated/validate-settings-get.cjs";
+import { LuksmithError } from "../error/luksmith-error.js";
 import { loadManifest, PLUGIN_ROOT } from "../manifest/load.js";
 import { parseSettings, readSettings } from "../settings/load.js";
-import { SETTINGS_PATH } from "../settings/paths.js";
+import { settingsPath } from "../settings/paths.js";
 import { saveSettings } from "../settings/save.js";
+import type { EffectiveSettings } from "../settings/settings.js";
+import { warningsOfDropped } from "./dropped-keystores.js";
 import { requireRoot } from "./open.js";
 import { print, printJson } from "./output.js";
 import { testCommand } from "./settings-test.js";
@@ -30,7 +33,7 @@ function getCommand(): Command {
     .action(({ json }: { json?: true }) => {
       requireRoot();
       const { settings, digest } = readSettings();
-      if (json) printJson(validateGet, { path: SETTINGS_PATH, digest, settings });
+      if (json) printJson(validateGet, { path: settingsPath(), digest, settings });
       else print(JSON.stringify(settings, undefined, 2));
     });
 }
@@ -49,15 +52,27 @@ function setCommand(): Command {
         what: "there are no settings to save",
         hint: "luksmith settings set < FILE",
       }).toString("utf8");
-      parseSettings(text, "standard input");
+      warnOfDropped(parseSettings(text, "standard input"));
       if (dryRun) {
         print("the settings are valid; nothing was changed");
         return;
       }
       const runner = new ExecaCommandRunner();
       await saveSettings(text, { runner, ...(digest === undefined ? {} : { expectedDigest: digest }) });
-      print(`saved: ${SETTINGS_PATH}`);
+      print(`saved: ${settingsPath()}`);
     });
+}
+
+/** What holds now may be broken, which is what the new settings are to put right. */
+function warnOfDropped(after: EffectiveSettings): void {
+  let before: EffectiveSettings;
+  try {
+    before = readSettings().settings;
+  } catch (thrown) {
+    if (!(thrown instanceof LuksmithError)) throw thrown;
+    return;
+  }
+  for (const warning of warningsOfDropped(before, after)) process.stderr.write(`warning: ${warning}\n`);
 }
 
 /** In lower case, as `settings get --json` tells it. */

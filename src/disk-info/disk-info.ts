@@ -56,8 +56,17 @@ export interface DiskMapping {
   readonly volume: Volume;
   /** Name in /dev/mapper of the mapping that the guest is given; absent where it is given the volume itself. */
   readonly mapping?: string;
+  /**
+   * What the host found at a disk that its configuration calls plain, by a look at its first bytes: a LUKS header.
+   * `named`: how the guest would be given the volume so that it is decrypted, where there is a way.
+   */
+  readonly looksEncrypted?: { readonly volume: Volume; readonly named?: string };
   /** To the guest. */
   readonly readOnly: boolean;
+  /** A medium that the host manager makes for this guest, with its users' passwords: a cloud-init drive. */
+  readonly madeForGuest?: true;
+  /** Its volume is a clone that shares the blocks of another one, with its LUKS header: the key opens both. */
+  readonly linkedClone?: true;
   /** Other guests may have it at the same time. */
   readonly shareable?: true;
   /** Secret UUIDs of encrypted layers under the volume: it is a snapshot's file, or another overlay. */

@@ -53,6 +53,8 @@ export const CATALOGUE = {
   REQUEST_INVALID: { exit: EXIT.refused },
   TRAIT_MISSING: { exit: EXIT.refused },
   DISK_NOT_ENCRYPTED: { exit: EXIT.refused },
+  STORAGE_CHANGED: { exit: EXIT.refused },
+  STORAGE_BASE_REFUSED: { exit: EXIT.refused },
   ENCRYPTION_BLOCK_LOST: { exit: EXIT.refused },
   OVERLAY_NOT_ENCRYPTED: { exit: EXIT.refused },
   ENCRYPTION_BLOCK_FOREIGN: { exit: EXIT.refused },
@@ -108,9 +110,11 @@ export const CATALOGUE = {
   SAVED_MEMORY_REFUSED: { exit: EXIT.refused },
 
   HOST_UNAVAILABLE: { exit: EXIT.unavailable },
+  HOST_UNSUPPORTED: { exit: EXIT.refused },
   HOST_SECRET_FAILED: { exit: EXIT.failure },
   HOOK_NOT_INSTALLED: { exit: EXIT.configuration },
   HOOK_FOREIGN: { exit: EXIT.refused },
+  HOOK_IN_USE: { exit: EXIT.refused },
 
   TOOL_MISSING: { exit: EXIT.configuration },
   TOOL_FAILED: { exit: EXIT.failure },

@@ -12,6 +12,7 @@ import type { WithCopies } from "../migration/copied-disks.js";
 import { execute } from "../plan/execute.js";
 import type { DiskFacts } from "../plan/facts.js";
 import { withFittingLegacy } from "../plan/fitting-legacy.js";
+import { type ForeignKey, foreignKeysIn, warnOfForeign } from "../plan/foreign-keys.js";
 import { refuseForbiddenFormats } from "../plan/format-permission.js";
 import { gatherFacts } from "../plan/gather.js";
 import { gatherKeys } from "../plan/gather-keys.js";
@@ -26,6 +27,7 @@ import {
   refuseUnableRequests,
 } from "../plan/host-ability.js";
 import { warnOfPlain } from "../plan/plain-warning.js";
+import { type FoundKey, foundKeysIn, recordUse } from "../plan/record-use.js";
 import { planReconnect } from "../plan/plan-provide.js";
 import { refuseMappedElsewhere } from "../plan/refuse-mapped.js";
 import { refuseUnannotated } from "../plan/refusals.js";
@@ -71,6 +73,8 @@ interface Planned {
   readonly guest: Guest;
   readonly plan: Plan;
   readonly copies: readonly KeyCopy[];
+  readonly keys: readonly FoundKey[];
+  readonly foreign: readonly ForeignKey[];
 }
 
 /** The story that every event tells: request → facts → plan → execute. */
@@ -143,8 +147,9 @@ export class GuestPreparation {
     }
   }
 
-  async #plan(asked: Guest, { planner, manner }: Preparing, session: KeySession): Promise<Planned> {
-    const requested = resolveRequests(asked, this.settings);
+  async #plan(named: Guest, { planner, manner }: Preparing, session: KeySession): Promise<Planned> {
+    const requested = resolveRequests(named, this.settings);
+    const asked = (await this.#resources.host.identified?.(named)) ?? named;
     const requests = await withFittingLegacy(asked, requested, this.#resources.storage);
     const ability = this.#abilityFor(asked);
     await refuseUnableRequests(asked, requests, ability);
@@ -164,7 +169,8 @@ export class GuestPreparation {
         : closingLeftovers(guest, planned, this.#resources.mappings.claims(guest.id));
     await refuseForbiddenFormats(guest, plan, this.#resources.storage);
     await refuseUnableFormats(guest, plan, ability);
-    return { guest, plan, copies: copiesIn(facts) };
+    const foreign = this.#resources.host.identified === undefined ? [] : foreignKeysIn(guest, facts);
+    return { guest, plan, copies: copiesIn(facts), keys: foundKeysIn(facts), foreign };
   }
 
   /** Nothing of it is loaded for a guest that starts here. */
@@ -192,10 +198,14 @@ export class GuestPreparation {
     return { providers, versions, legacy, engine: encryption.engine };
   }
 
-  async #do({ guest, plan, copies }: Planned, session: KeySession): Promise<Plan> {
+  async #do({ guest, plan, copies, keys, foreign }: Planned, session: KeySession): Promise<Plan> {
     for (const copy of copies) warnOfCopy(guest, copy, this.logger);
+    for (const key of foreign) warnOfForeign(guest, key, this.logger);
     warnOfPlain(guest, plan, this.logger);
-    return await this.#execute(guest, plan, session, guest.arrives ? "keep" : "withdraw");
+    await recordUse(guest, keys, this.#resources);
+    const done = await this.#execute(guest, plan, session, guest.arrives ? "keep" : "withdraw");
+    this.#resources.host.prepared?.(guest);
+    return done;
   }
 
   async #planReconnect(guest: Guest, session: KeySession): Promise<Plan> {

@@ -3,11 +3,12 @@ import type { LeftBehind } from "../exec/left-behind.js";
 import type { Guest, HostAdapter, LifecycleEvent } from "../host/host-adapter.js";
 import type { Arrivals } from "../migration/arrivals.js";
 import { planArrival } from "../migration/plan-arrival.js";
+import { planProvide } from "../plan/plan-provide.js";
 import { planOf, type Plan } from "../plan/step.js";
 import { ARRIVALS, CLOCK, HOST, LEAVE_BEHIND, PREPARATION } from "../tokens.js";
 import type { Clock } from "./clock.js";
 import type { EventHandler } from "./event-handler.js";
-import type { GuestPreparation, Planner } from "./guest-preparation.js";
+import type { GuestPreparation, Manner, Planner } from "./guest-preparation.js";
 
 /**
  * On the target of a migration, while the guest runs at its source: provides the secrets of disks that are the same
@@ -26,13 +27,13 @@ export class PreMigrateHandler implements EventHandler<"pre-migrate"> {
 
   async plan({ cause, guest }: LifecycleEvent<"pre-migrate">): Promise<Plan> {
     if (cause === "arrival") return planOf();
-    return await this.preparation.plan(arriving(guest), this.#planner(), "arrives");
+    return await this.preparation.plan(arriving(guest), this.#planner(), this.#manner());
   }
 
   async handle(event: LifecycleEvent<"pre-migrate">): Promise<Plan> {
     switch (event.cause) {
       case "migrate":
-        return await this.preparation.prepare(arriving(event.guest), this.#planner(), "arrives");
+        return await this.preparation.prepare(arriving(event.guest), this.#planner(), this.#manner());
       case "arrival":
         await this.#receive(event.guest);
         return planOf();
@@ -43,7 +44,13 @@ export class PreMigrateHandler implements EventHandler<"pre-migrate"> {
 
   #planner(): Planner {
     const now = this.clock.now();
+    if (this.host.makesCopiesItself) return (guest, facts) => planProvide(guest, facts, now);
     return (guest, facts, copies) => planArrival(guest, facts, copies, now);
+  }
+
+  /** Volumes that are copied to by a host manager that makes them are encrypted already, each under its own key. */
+  #manner(): Manner {
+    return this.host.makesCopiesItself ? "stays" : "arrives";
   }
 
   /** Libvirt calls this for every guest that starts while any other one arrives. */

@@ -7,10 +7,12 @@ export type LeftBehind =
   /** Wait until a guest that migrates here has arrived, and put its configuration right. */
   | { readonly command: "settle"; readonly guest: string }
   /** Clean up after guests that do not run. */
-  | { readonly command: "reap" };
+  | { readonly command: "reap" }
+  /** Say in the configuration of a guest which of its disks are encrypted. */
+  | { readonly command: "annotate"; readonly guest: string };
 
 /** Starts the command in a process of its own that nobody waits for. The reaper's timer does what it cannot do. */
 export function leaveBehind(left: LeftBehind): void {
-  const args = left.command === "settle" ? ["settle", left.guest] : ["reap"];
+  const args = "guest" in left ? [left.command, left.guest] : [left.command];
   startDetached("node", [join(PLUGIN_ROOT, "dist/cli/luksmith.js"), ...args]);
 }

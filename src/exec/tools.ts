@@ -12,6 +12,7 @@ const TOOLS = {
   dd: "coreutils",
   dmsetup: "dmsetup",
   flock: "util-linux",
+  kvm: "qemu-system-x86",
   lvchange: "lvm2",
   lvcreate: "lvm2",
   lvextend: "lvm2",
@@ -19,12 +20,17 @@ const TOOLS = {
   lvrename: "lvm2",
   lvs: "lvm2",
   modprobe: "kmod",
+  mount: "mount",
   node: "nodejs",
+  perl: "perl-base",
   "qemu-img": "qemu-utils",
   "qemu-io": "qemu-utils",
+  "qemu-storage-daemon": "qemu-system-common",
+  qm: "qemu-server",
   rbd: "ceph-common",
   "systemd-cat": "systemd",
   "systemd-creds": "systemd",
+  "systemd-run": "systemd",
   systemctl: "systemd",
   tpm2_create: "tpm2-tools",
   tpm2_createprimary: "tpm2-tools",
@@ -34,13 +40,17 @@ const TOOLS = {
   tpm2_sessionconfig: "tpm2-tools",
   tpm2_startauthsession: "tpm2-tools",
   tpm2_unseal: "tpm2-tools",
+  umount: "mount",
   virsh: "libvirt-clients",
   zfs: "zfsutils-linux",
+  zvol_id: "zfsutils-linux",
 } as const;
 
 export type Tool = keyof typeof TOOLS;
 
 const DIRECTORIES = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/** Programs that packages bring for udev's rules. */
+const UDEV = ["/usr/lib/udev", "/lib/udev"];
 
 /** The absolute path of `tool`, from fixed directories and never from PATH. @throws TOOL_MISSING */
 export function toolPath(tool: Tool): string {
@@ -66,7 +76,8 @@ export function missingTool(tool: Tool): string {
 export function findTool(tool: Tool): string | undefined {
   // wherever Node.js was installed: what runs here runs a helper of ours too
   if (tool === "node") return process.execPath;
-  return DIRECTORIES.map((directory) => `${directory}/${tool}`).find(isExecutable);
+  const directories = tool === "zvol_id" ? UDEV : DIRECTORIES;
+  return directories.map((directory) => `${directory}/${tool}`).find(isExecutable);
 }
 
 function isExecutable(path: string): boolean {

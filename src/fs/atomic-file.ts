@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import {
   closeSync,
   fchmodSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   mkdirSync,
@@ -12,7 +13,11 @@ import {
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { errnoOf } from "../error/luksmith-error.js";
+import { nameOnce } from "./claim.js";
 import { temporaryName } from "./leftovers.js";
+
+/** What link(2) says where there are no hard links: FUSE by its kernel's age, of which pmxcfs is one. */
+const WITHOUT_LINKS = ["EPERM", "ENOSYS", "EOPNOTSUPP"];
 
 /**
  * Files that are there whole or not at all, whatever happens meanwhile: kill -9, a power cut, a full disk. Bytes go
@@ -21,7 +26,8 @@ import { temporaryName } from "./leftovers.js";
  */
 
 /**
- * Creates `path`, unless the name is taken. On stable storage when it returns.
+ * Creates `path`, unless the name is taken: of two that do so at once one wins, also on two nodes of a cluster's file
+ * system. On stable storage when it returns.
  * @param unsynced what becomes of a file whose name a power cut could take back, when this throws for that reason:
  * "keep" where another process may have gone on with it already
  */
@@ -31,16 +37,7 @@ export function createFile(
   mode: number,
   unsynced: "remove" | "keep" = "remove",
 ): "created" | "exists" {
-  const temporary = writeTemporary(path, bytes, mode);
-  try {
-    // unlike rename(2), link(2) never replaces: of two that create at once, one wins
-    linkSync(temporary, path);
-  } catch (thrown) {
-    if (errnoOf(thrown) === "EEXIST") return "exists";
-    throw thrown;
-  } finally {
-    tryUnlink(temporary);
-  }
+  if (nameTaken(path, bytes, mode)) return "exists";
   try {
     syncDirectory(dirname(path));
   } catch (thrown) {
@@ -48,6 +45,25 @@ export function createFile(
     throw thrown;
   }
   return "created";
+}
+
+/** Whether another has the name; else it is this file's now. */
+function nameTaken(path: string, bytes: Uint8Array, mode: number): boolean {
+  for (;;) {
+    const temporary = writeTemporary(path, bytes, mode);
+    try {
+      // unlike rename(2), link(2) never replaces: of two that create at once, one wins
+      linkSync(temporary, path);
+      return false;
+    } catch (thrown) {
+      if (errnoOf(thrown) === "EEXIST") return true;
+      if (!WITHOUT_LINKS.includes(errnoOf(thrown) ?? "")) throw thrown;
+      const outcome = nameOnce(temporary, path);
+      if (outcome !== "lost") return outcome === "exists";
+    } finally {
+      tryUnlink(temporary);
+    }
+  }
 }
 
 /**
@@ -103,7 +119,7 @@ function writeTemporary(path: string, bytes: Uint8Array, mode: number): string {
   const fd = openSync(temporary, "wx", 0o600);
   try {
     writeFileSync(fd, bytes);
-    fchmodSync(fd, mode);
+    setMode(fd, mode);
     fsyncSync(fd);
   } catch (thrown) {
     tryUnlink(temporary);
@@ -112,6 +128,15 @@ function writeTemporary(path: string, bytes: Uint8Array, mode: number): string {
     closeSync(fd);
   }
   return temporary;
+}
+
+/** Where modes are fixed, as on pmxcfs, one that grants nothing beyond `mode` will do. */
+function setMode(fd: number, mode: number): void {
+  try {
+    fchmodSync(fd, mode);
+  } catch (thrown) {
+    if (errnoOf(thrown) !== "EPERM" || (fstatSync(fd).mode & 0o7777 & ~mode) !== 0) throw thrown;
+  }
 }
 
 /** For the way out of a failure, whose error must not be replaced by this one's; leftovers.ts cleans up later. */

@@ -28,8 +28,7 @@ export function readGuardedFile(path: string, guard: Guard, limit: number): Buff
   try {
     const stats = fstatSync(fd);
     checkGuard(path, stats, guard);
-    const bytes = Buffer.alloc(Math.min(stats.size, limit));
-    return bytes.subarray(0, readSync(fd, bytes));
+    return readUpTo(fd, limit, stats.size);
   } finally {
     closeSync(fd);
   }
@@ -40,6 +39,26 @@ export function statGuarded(path: string, guard: Guard): Stats | undefined {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats !== undefined) checkGuard(path, stats, guard);
   return stats;
+}
+
+/**
+ * Reads to the end, whatever `size` said: on a file system of a cluster that is what was true a second ago, and half
+ * a file would look damaged.
+ */
+function readUpTo(fd: number, limit: number, size: number): Buffer {
+  let bytes = Buffer.alloc(Math.min(size + 1, limit));
+  for (let length = 0; ;) {
+    const read = readSync(fd, bytes, length, bytes.length - length, null);
+    length += read;
+    if (read === 0 || length === limit) return bytes.subarray(0, length);
+    if (length === bytes.length) {
+      const larger = Buffer.alloc(Math.min(length * 2, limit));
+      bytes.copy(larger);
+      // it may be a key
+      bytes.fill(0);
+      bytes = larger;
+    }
+  }
 }
 
 function openIfThere(path: string): number | undefined {

@@ -38,5 +38,7 @@ export type DataPlaceKind =
   /** What the host manager itself keeps of the passphrases of a running guest. */
   | "host-secrets"
   | "host-swap"
+  /** The network between hosts, when the guest migrates. */
+  | "migration"
   /** What the host manager could not tell, in `detail`. */
   | "unknown";

@@ -1,8 +1,11 @@
 import type { DiskBus, DiskInfo } from "../disk-info/disk-info.js";
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
+import type { KeyRecord } from "../generated/key-record.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { Reaped } from "../reap/reaper.js";
 import type { Ask } from "../request/ask.js";
 import type { Secret } from "../secret/secret.js";
+import type { EffectiveSettings } from "../settings/settings.js";
 import type { Engine } from "../storage/storage-backend.js";
 import type { PathVolume, Volume } from "../storage/volume.js";
 import type { DataPlace } from "./data-place.js";
@@ -18,6 +21,13 @@ export interface Guest {
   readonly asks: readonly Ask[];
   /** Words that the operator's rules can match. */
   readonly tags: readonly string[];
+  /** The resource pool that it is in, where the host manager has such pools. */
+  readonly pool?: string;
+  /**
+   * IDs of the storages that a disk is moved to in order to be encrypted, none if there is none yet; absent for a host
+   * manager on which disks are encrypted in their place.
+   */
+  readonly encryptedStorages?: readonly string[];
   /** The configuration as the host manager gave it. May hold secrets of the guest (a VNC password): never logged. */
   readonly configuration: string;
   /** It runs on another host, and comes here. */
@@ -64,12 +74,16 @@ export interface ProvidedSecret {
   readonly uuid: KeyUuid;
   readonly guestId: string;
   readonly disk: string;
+  /** Where it is, on a host whose secrets are files: these do not tell their key, and `uuid` is made of the path. */
+  readonly path?: string;
 }
 
 export interface GuestSummary {
   readonly id: string;
   readonly name: string;
   readonly running: boolean;
+  /** It is at home on another host of the same cluster, and does not run on this one. */
+  readonly elsewhere?: true;
 }
 
 /** A guest with its persistent configuration. */
@@ -84,6 +98,14 @@ export interface HostVersions {
   readonly qemu: string;
   /** `9.0.0`; undefined for a host without libvirt. */
   readonly libvirt: string | undefined;
+}
+
+/** One answer of `luksmith doctor`. */
+export interface HostCheck {
+  readonly name: string;
+  readonly result: "ok" | "warning" | "failed";
+  readonly detail: string;
+  readonly hint?: string;
 }
 
 /** Whether the host manager fires our hooks. */
@@ -117,9 +139,37 @@ export type ReaperRegistration =
 export interface HostAdapter {
   readonly type: "libvirt" | "proxmox";
   readonly migration: GuestMigration;
+  /**
+   * Set where the host manager makes the volumes itself that a migration copies to, and asks for their keys then: what
+   * the hook of a migration sees is shared, and is only opened.
+   */
+  readonly makesCopiesItself?: true;
 
   /** The event that a hook process was started for. @throws EVENT_INVALID, GUEST_CONFIG_INVALID */
   parseEvent(input: HookInput): LifecycleEvent;
+
+  /**
+   * The guest with what its configuration does not say about its encrypted disks, for a host manager whose
+   * configuration names no keys: their headers do. Absent where the configuration says it all. Before any start.
+   * @throws why the guest must not start: a disk's volume has no LUKS header, or cannot be read; policy that is not met
+   */
+  identified?(guest: Guest): Promise<Guest>;
+
+  /**
+   * Says on standard output that the hook has done its work, for a host manager that is to take silence for a refusal:
+   * a program that was cut short, or replaced by nothing, may end with exit code 0 too. Once, when nothing can fail any
+   * more.
+   */
+  confirm?(): void;
+
+  /**
+   * What a key's record is to say now that a disk of the guest is opened with it; undefined if it does already. For a
+   * host manager that destroys volumes, whose keys are kept for a while: one that is used is not to be deleted.
+   */
+  keyInUse?(record: KeyRecord, guest: Pick<Guest, "id" | "name">): KeyRecord | undefined;
+
+  /** A start of the guest, which has its keys, was made ready: what is to be said about that afterwards. Never throws. */
+  prepared?(guest: Guest): void;
 
   /**
    * Provides every secret in one go, replacing stale ones of the same UUID. All or nothing: on failure none of them
@@ -199,17 +249,28 @@ export interface HostAdapter {
 
   /** Where data of the guest are besides its disks: what `luksmith status` tells. Not from a hook. */
   dataPlaces(guest: ConfiguredGuest): Promise<DataPlace[]>;
-  /** The file that holds the memory of a guest whose state the host manager saved by itself. May be called from a hook. */
-  savedMemory(guest: Pick<Guest, "id" | "name">): string | undefined;
+  /**
+   * The file or volume that holds the memory of a guest whose state the host manager saved by itself, in plaintext. May
+   * be called from a hook.
+   */
+  savedMemory(guest: Pick<Guest, "id" | "name" | "configuration">): string | undefined;
+  /** Whether what the guest resumes from is encrypted: nothing is said about it then. May be called from a hook. */
+  savesEncrypted?(guest: Pick<Guest, "configuration">): boolean;
 
   /** @param guest for whose start they are asked for, which a host that is starting itself puts off */
   versions(guest?: Pick<Guest, "id" | "name">): Promise<HostVersions>;
 
+  /** What `luksmith doctor` asks of no other host manager. Not from a hook. */
+  checks?(settings: Pick<EffectiveSettings, "keystores">): HostCheck[];
+
   registration(): Promise<Registration>;
+  /** What there is to clean up besides what guests that do not run have left. Not from a hook. */
+  reap?(manner: "apply" | "dry-run"): Promise<Reaped[]>;
   /** Absent for a host manager that cleans up itself. */
   reaperRegistration?(): ReaperRegistration;
   install(mode: "apply" | "dry-run"): Promise<InstallResult>;
-  uninstall(mode: "apply" | "dry-run"): Promise<InstallResult>;
+  /** @param whenNeeded what becomes of it where disks could not be used without it, and the host manager could lose them */
+  uninstall(mode: "apply" | "dry-run", whenNeeded?: "refuse" | "go on"): Promise<InstallResult>;
 }
 
 /** By device name. */

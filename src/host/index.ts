@@ -1,15 +1,27 @@
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
+import type { LeftBehind } from "../exec/left-behind.js";
 import type { EffectiveSettings } from "../settings/settings.js";
+import type { StorageRegistry } from "../storage/index.js";
 import type { HostAdapter } from "./host-adapter.js";
 import { LibvirtHostAdapter } from "./libvirt/libvirt-host-adapter.js";
+import { isProxmoxHost } from "./proxmox/detect.js";
+import { ProxmoxHostAdapter } from "./proxmox/proxmox-host-adapter.js";
 
-type MakeHost = (settings: EffectiveSettings, runner: CommandRunner) => HostAdapter;
+/** What a host adapter may need; the storage is made when it is asked for. */
+export interface HostPorts {
+  readonly runner: CommandRunner;
+  readonly storage: () => StorageRegistry;
+  readonly leaveBehind: (left: LeftBehind) => void;
+}
+
+type MakeHost = (settings: EffectiveSettings, ports: HostPorts) => HostAdapter;
 
 /** Every host manager that this version can serve. */
 const HOSTS = {
-  libvirt: (settings, runner) => new LibvirtHostAdapter(settings, runner),
-} as const satisfies Partial<Record<HostAdapter["type"], MakeHost>>;
+  libvirt: (settings, { runner }) => new LibvirtHostAdapter(settings, runner),
+  proxmox: (settings, ports) => new ProxmoxHostAdapter(settings, ports),
+} as const satisfies Record<HostAdapter["type"], MakeHost>;
 
 export type KnownHost = keyof typeof HOSTS;
 
@@ -26,10 +38,11 @@ export function parseHostType(name: string | undefined): KnownHost {
   });
 }
 
-export function hostAdapterFor(
-  host: KnownHost,
-  settings: EffectiveSettings,
-  runner: CommandRunner,
-): HostAdapter {
-  return HOSTS[host](settings, runner);
+export function hostAdapterFor(host: KnownHost, settings: EffectiveSettings, ports: HostPorts): HostAdapter {
+  return HOSTS[host](settings, ports);
+}
+
+/** The host manager that this host has. */
+export function detectHost(): KnownHost {
+  return isProxmoxHost() ? "proxmox" : "libvirt";
 }

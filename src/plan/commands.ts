@@ -8,9 +8,33 @@ import { type Volume, volumeName } from "../storage/volume.js";
 
 type NamedGuest = Pick<Guest, "id" | "name">;
 
+/** A guest whose disks are protected where they are, or by being moved; `disks` tells which are on no storage. */
+type ProtectedGuest = NamedGuest & Partial<Pick<Guest, "disks" | "encryptedStorages">>;
+
 /** The command of a hint that protects these disks, to be pasted into a shell. */
-export function protectCommand(guest: NamedGuest, disks: readonly string[]): string {
+export function protectCommand(guest: ProtectedGuest, disks: readonly string[]): string {
+  if (guest.encryptedStorages !== undefined) return moveCommand(guest, guest.encryptedStorages, disks);
   return ["luksmith protect", guestWord(guest), ...disks.map((dev) => `--disk ${shellWord(dev)}`)].join(" ");
+}
+
+/** Proxmox VE encrypts a disk by moving it to storage that encrypts; a device of the host is copied to there. */
+function moveCommand(
+  { id, disks: info }: ProtectedGuest,
+  [storage]: readonly string[],
+  disks: readonly string[],
+): string {
+  const target = shellWord(storage ?? "STORAGE");
+  const commands = disks.map((dev) => {
+    const volume = info?.mapping[dev]?.volume;
+    const path = volume?.kind === "file" || volume?.kind === "block" ? volume.path : undefined;
+    return path === undefined
+      ? `qm disk move ${shellWord(id)} ${shellWord(dev)} ${target} --delete 1`
+      : `qm set ${shellWord(id)} --${shellWord(dev)} ${shellWord(`${storage ?? "STORAGE"}:0,import-from=${path}`)}`;
+  });
+  const move = commands.join(" && ");
+  return storage === undefined
+    ? `set up encrypted storage: pvesm add luksmith STORAGE --base-path DIRECTORY; then: ${move}`
+    : move;
 }
 
 /**
@@ -24,6 +48,20 @@ export function adoptCommand(
   const name = novasVolumeName(volume);
   if (name === undefined) return undefined;
   return `luksmith adopt ${guestWord(guest)} ${shellWord(dev)} --volume /dev/GROUP/${shellWord(name)} --key-file FILE`;
+}
+
+/**
+ * How a disk names again the encrypted volume that it has, where the host manager gives it to guests by its storage.
+ * @param named what the storage calls it, where that is known
+ */
+export function renameCommand(
+  { id }: Pick<Guest, "id">,
+  dev: string,
+  volume: Volume,
+  named: string | undefined,
+): string {
+  const name = (volumeName(volume).split("/").at(-1) ?? "").replace(/\.(luks|raw)$/, "");
+  return `qm set ${shellWord(id)} --${shellWord(dev)} ${shellWord(named ?? `STORAGE:${name}`)}`;
 }
 
 /** The command that gives a guest a disk: one of its configuration, or one on this volume. */

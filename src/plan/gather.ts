@@ -44,7 +44,12 @@ async function plainDisk(disk: DiskMapping, sources: FactSources): Promise<DiskF
   );
   const overlaid =
     layers.find(({ kind }) => kind === "found") ?? layers.find(({ kind }) => kind === "unavailable");
-  return { kind: "plain", disk, luks: await hiddenLuks(disk.volume, sources), overlaid };
+  return {
+    kind: "plain",
+    disk,
+    luks: await hiddenLuks(disk.looksEncrypted?.volume ?? disk.volume, sources),
+    overlaid,
+  };
 }
 
 /** A volume of a kind that no storage backend knows is not ours, and that is no error here. */

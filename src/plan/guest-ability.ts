@@ -60,7 +60,7 @@ export interface AbilitySources {
 
 /**
  * Collects all that speaks against a start, and goes on after each. A disk that must be encrypted and is not speaks
- * against none: `luksmith protect` could encrypt it here.
+ * against none where `luksmith protect` could encrypt it; where it must be moved, it does.
  */
 export async function abilityFor(guest: Guest, sources: AbilitySources): Promise<GuestAbility> {
   const requires = requiredTraits(guest.asks);
@@ -75,9 +75,12 @@ export async function abilityFor(guest: Guest, sources: AbilitySources): Promise
   for (const disk of Object.values(guest.disks.mapping)) {
     disks.push(await ofDisk({ guest, disk, request: requests.get(disk.dev) }, sources, problems));
   }
-  const annotated = [...requests].filter(([dev]) => guest.disks.mapping[dev]?.encryption_secret_uuid);
+  const judged = [...requests].filter(([dev]) => {
+    const disk = guest.disks.mapping[dev];
+    return disk?.encryption_secret_uuid !== undefined || (disk !== undefined && isToBeMoved(guest, disk));
+  });
   await problems.unless(() => {
-    refuseUnannotated(guest, new Map(annotated));
+    refuseUnannotated(guest, new Map(judged));
   });
   if (disks.some(needsHook)) await problems.unless(async () => requireHook(await sources.registration()));
   return { requires, disks, problems: problems.found };
@@ -103,8 +106,10 @@ interface Question {
   readonly request: EncryptionRequest | undefined;
 }
 
-async function ofDisk(question: Question, sources: AbilitySources, problems: Problems): Promise<DiskAbility> {
-  const { disk, request } = question;
+async function ofDisk(asked: Question, sources: AbilitySources, problems: Problems): Promise<DiskAbility> {
+  const { disk } = asked;
+  const question = isToBeMoved(asked.guest, disk) ? { ...asked, request: undefined } : asked;
+  const { request } = question;
   const { encryption_secret_uuid: uuid } = disk;
   const format = disk.encryption_format ?? request?.format;
   const isOurs = request !== undefined || disk.mapping !== undefined;
@@ -113,11 +118,16 @@ async function ofDisk(question: Question, sources: AbilitySources, problems: Pro
   const located = uuid && (await locate(uuid, question, sources.keyring, problems));
   for (const base of disk.backingSecretUuids ?? []) await locate(base, question, sources.keyring, problems);
   return {
-    ...{ disk, request, provider, backend, format },
+    ...{ disk, request: asked.request, provider, backend, format },
     traits: format === undefined ? [] : traitsOf([format]),
     key: located?.kind,
     keystore: uuid === undefined ? request?.keystore : located?.kind === "found" ? located.name : undefined,
   };
+}
+
+/** Where storage encrypts, nobody encrypts a volume that is on another. */
+function isToBeMoved({ encryptedStorages }: Guest, { encrypted }: DiskMapping): boolean {
+  return encryptedStorages !== undefined && !encrypted;
 }
 
 /** @throws TRAIT_MISSING, VOLUME_UNSUPPORTED */

@@ -48,10 +48,19 @@ export function refuseSharedMapping(task: string, keys: readonly AnnotatedKey[])
   }
 }
 
-/** @param task as above @throws GUEST_CONFIG_INVALID if two disks of a guest have one key */
-export function refuseSharedKey(task: string, keys: readonly DiskKey[]): void {
-  for (const [index, { disk, uuid }] of keys.entries()) {
-    const twin = keys.slice(0, index).find((other) => other.uuid === uuid);
+/** The key of a disk, with the disk where that can have a key that others have too. */
+interface KeyOfDisk extends DiskKey {
+  readonly of?: Pick<DiskMapping, "volume" | "linkedClone">;
+}
+
+/**
+ * @param task as above
+ * @throws GUEST_CONFIG_INVALID if two disks of a guest have one key, and neither is a linked clone with a volume of its own
+ */
+export function refuseSharedKey(task: string, keys: readonly KeyOfDisk[]): void {
+  for (const [index, key] of keys.entries()) {
+    const { disk, uuid } = key;
+    const twin = keys.slice(0, index).find((other) => other.uuid === uuid && !isCloneOf(key, other));
     if (twin === undefined) continue;
     throw new LuksmithError("GUEST_CONFIG_INVALID", {
       what: `${task}: disks ${twin.disk} and ${disk} name the same key ${uuid}`,
@@ -59,4 +68,10 @@ export function refuseSharedKey(task: string, keys: readonly DiskKey[]): void {
       hint: "if one of them is new, give it another secret UUID; attach a copy of an encrypted disk to another guest",
     });
   }
+}
+
+function isCloneOf({ of: disk }: KeyOfDisk, { of: other }: KeyOfDisk): boolean {
+  if (disk === undefined || other === undefined) return false;
+  const isClone = disk.linkedClone === true || other.linkedClone === true;
+  return isClone && volumeName(disk.volume) !== volumeName(other.volume);
 }

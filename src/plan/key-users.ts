@@ -61,7 +61,7 @@ async function requireChanged(
   throw new LuksmithError("GUEST_NOT_FOUND", {
     what: `cannot read the configuration of guest ${name}`,
     why: "it may use the key",
-    hint: "try again; see: virsh list --all",
+    hint: "try again, when all guests can be read: luksmith status",
   });
 }
 

@@ -17,7 +17,10 @@ import { formatDiffers, requireContentOf, volumeProblem } from "./volume-content
  * headers for disks that are new, the passphrases of all. Pure; a refusal is thrown before anything was changed.
  */
 export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Date): Plan {
-  refuseSharedKey(cannotStart(guest), facts.filter(isKeyFound).map(diskKey));
+  refuseSharedKey(
+    cannotStart(guest),
+    facts.filter(isKeyFound).map((fact) => ({ ...diskKey(fact), of: fact.disk })),
+  );
   const ours: PreparedDisk[] = [];
   for (const fact of facts) {
     switch (fact.kind) {

@@ -4,7 +4,7 @@ import type { Guest } from "../host/host-adapter.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { cannotStart } from "./cannot-start.js";
-import { adoptCommand, protectCommand } from "./commands.js";
+import { adoptCommand, protectCommand, renameCommand } from "./commands.js";
 import type { PlainDisk } from "./facts.js";
 import { refuseSharedKey } from "./key-ownership.js";
 
@@ -18,6 +18,7 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
   const bare = disks.filter((disk) => requests.has(disk.dev) && disk.encryption_secret_uuid === undefined);
   const [first] = bare;
   if (first !== undefined) {
+    refuseUnseen(guest, bare, requests);
     const names = bare.map((disk) => disk.dev);
     const isOverlay = bare.some(({ backingSecretUuids }) => backingSecretUuids !== undefined);
     throw new LuksmithError("DISK_NOT_ENCRYPTED", {
@@ -31,14 +32,35 @@ export function refuseUnannotated(guest: Guest, requests: ReadonlyMap<string, En
   const wanted = new Set(asked.map((disk) => disk.encryption_secret_uuid));
   refuseSharedKey(
     cannotStart(guest),
-    disks.flatMap(({ dev, encryption_secret_uuid: uuid }) =>
-      uuid !== undefined && wanted.has(uuid) ? [{ disk: dev, uuid }] : [],
-    ),
+    disks.flatMap((disk) => {
+      const { dev, encryption_secret_uuid: uuid } = disk;
+      return uuid !== undefined && wanted.has(uuid) ? [{ disk: dev, uuid, of: disk }] : [];
+    }),
   );
+}
+
+/** Proxmox VE lets a guest have arguments for QEMU, which can give it any disk: nobody can tell what is on that. */
+function refuseUnseen(
+  guest: Guest,
+  bare: readonly DiskMapping[],
+  requests: ReadonlyMap<string, EncryptionRequest>,
+): void {
+  const unseen = bare.find(({ volume }) => volume.kind === "other" && volume.pathUnknown);
+  if (unseen === undefined || guest.encryptedStorages === undefined) return;
+  throw new LuksmithError("DISK_NOT_ENCRYPTED", {
+    what: `${cannotStart(guest)}: it has a disk that Luksmith cannot see, ${volumeName(unseen.volume)}, and its disks must be encrypted`,
+    why: `asked for by ${requests.get(unseen.dev)?.askedBy.join(" and ") ?? "the settings"}`,
+    hint: `take the disk out of args (qm set ${guest.id} --delete args, or with other arguments), and give it to the guest on encrypted storage: qm set ${guest.id} --scsi1 ${guest.encryptedStorages[0] ?? "STORAGE"}:SIZE (in GiB)`,
+  });
 }
 
 /** What another program encrypted as Nova did needs its key, and no new one. */
 function hintFor(guest: Guest, bare: readonly DiskMapping[]): string {
+  if (guest.encryptedStorages !== undefined)
+    return protectCommand(
+      guest,
+      bare.map(({ dev }) => dev),
+    );
   const adoptions = bare.map((disk) => ({ dev: disk.dev, adopt: adoptCommand(guest, disk) }));
   const [adoption] = adoptions.filter(({ adopt }) => adopt !== undefined);
   const names = adoptions.filter(({ adopt }) => adopt === undefined).map(({ dev }) => dev);
@@ -81,14 +103,17 @@ export function refuseLostBlock(guest: Guest, { disk, luks }: PlainDisk): void {
       `${cannotStart(guest)}: disk ${disk.dev} has no encryption block, but LUKS UUID ${luks.uuid} on its volume`,
     );
   }
+  const isByStorage = guest.encryptedStorages !== undefined;
   throw new LuksmithError("ENCRYPTION_BLOCK_LOST", {
-    what: `${cannotStart(guest)}: disk ${disk.dev} is encrypted, but its encryption block is gone from the guest's configuration`,
+    what: `${cannotStart(guest)}: disk ${disk.dev} is encrypted, but ${isByStorage ? "the guest has it as a plain disk" : "its encryption block is gone from the guest's configuration"}`,
     why: `${volumeName(disk.volume)} has the LUKS header of key ${luks.uuid}, and the guest would overwrite it`,
     hint: putBack(guest, disk, luks.volume),
   });
 }
 
-function putBack(guest: Guest, { dev, volume }: DiskMapping, actual: Volume): string {
+function putBack(guest: Guest, { dev, volume, looksEncrypted }: DiskMapping, actual: Volume): string {
+  if (guest.encryptedStorages !== undefined)
+    return `give the guest the volume by its encrypted storage: ${renameCommand(guest, dev, actual, looksEncrypted?.named)}`;
   const command = protectCommand(guest, [dev]);
   if (volume.kind !== "file" || actual.kind !== "file" || volume.format === actual.format)
     return `put the block back: ${command}`;

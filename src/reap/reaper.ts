@@ -17,8 +17,11 @@ import { type Given, type GuestLeftovers, leftoversOf } from "./leftovers.js";
 
 /** One thing that a guest had left, and what became of it. */
 export interface Reaped {
-  readonly kind: "mapping" | "host-secret" | "claim" | "arrival";
-  /** Of the mapping, or of the mapping that the claim was about; a host secret's UUID; a guest's UUID. */
+  readonly kind: "mapping" | "host-secret" | "claim" | "arrival" | "export" | "freed-key";
+  /**
+   * Of the mapping, or of the mapping that the claim was about; a host secret's UUID, or path where it is a file; a guest's
+   * UUID; the volume that is exported; a key's UUID.
+   */
   readonly name: string;
   readonly guest?: GuestLeftovers["guest"];
   readonly disk?: string;
@@ -188,8 +191,8 @@ function found({ guest, secrets, claims }: GuestLeftovers): Reaped[] {
 
 type Subject = Omit<Reaped, "outcome" | "why">;
 
-function ofSecret(guest: GuestLeftovers["guest"], { uuid, disk }: ProvidedSecret): Subject {
-  return { kind: "host-secret", name: uuid, guest, disk };
+function ofSecret(guest: GuestLeftovers["guest"], { uuid, disk, path }: ProvidedSecret): Subject {
+  return { kind: "host-secret", name: path ?? uuid, guest, disk };
 }
 
 function ofArrival({ guest: { id, name } }: NotedArrival): Subject {

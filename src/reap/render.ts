@@ -22,12 +22,16 @@ const NAMES = {
   "host-secret": "host secret",
   claim: "unreadable claim of mapping",
   arrival: "the migration of guest",
+  export: "exported volume",
+  "freed-key": "key of a destroyed volume",
 } as const;
 const CLEANED = {
   mapping: "closed",
   "host-secret": "withdrew",
   claim: "removed",
   arrival: "settled",
+  export: "closed",
+  "freed-key": "deleted",
 } as const;
 
 function ownerOf({ guest, disk }: Reaped): string {

@@ -9,7 +9,7 @@ import { matchesPattern } from "./name-pattern.js";
 /** What the operator's rules say about a disk: the first one that matches speaks, and no other. */
 export function ruleAsk(
   rules: readonly EffectiveRule[],
-  guest: Pick<Guest, "name" | "tags">,
+  guest: Pick<Guest, "name" | "tags" | "pool">,
   disk: DiskMapping,
 ): Ask | undefined {
   for (const rule of rules) {
@@ -27,11 +27,20 @@ export function ruleAsk(
 
 const PATH_UNKNOWN = "the volume's path cannot be known, so the rule's storage pattern counts as matching";
 
-function matchesGuest(rule: EffectiveRule, { name, tags }: Pick<Guest, "name" | "tags">): boolean {
+function matchesGuest(
+  rule: EffectiveRule,
+  { name, tags, pool }: Pick<Guest, "name" | "tags" | "pool">,
+): boolean {
   return (
     (rule.guest === undefined || matchesPattern(rule.guest, name)) &&
-    (rule.tag === undefined || tags.includes(rule.tag))
+    (rule.tag === undefined || tags.includes(rule.tag)) &&
+    (rule.pool === undefined || isInPool(rule.pool, pool))
   );
+}
+
+/** A pool may have pools in it: `finance/payroll` is in `finance`. */
+function isInPool(wanted: string, pool: string | undefined): boolean {
+  return pool === wanted || pool?.startsWith(`${wanted}/`) === true;
 }
 
 /**

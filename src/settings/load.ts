@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
+import { dirname } from "node:path";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { PUBLIC_FILE, readGuardedFile } from "../fs/guarded-file.js";
+import { missingMount, notMounted } from "../fs/missing-mount.js";
 import { systemErrorOf } from "../fs/system-error.js";
 import type { Profile } from "../generated/settings.js";
 import validate from "../generated/validate-settings.cjs";
 import { problemsOf, settingsInvalid } from "./errors.js";
 import { findSyntaxProblem } from "./json-syntax.js";
-import { SETTINGS_PATH } from "./paths.js";
+import { settingsPath } from "./paths.js";
 import { referenceProblems } from "./references.js";
 import type { EffectiveProfile, EffectiveSettings } from "./settings.js";
 
@@ -24,12 +26,12 @@ export interface SettingsFile {
  * The operator's settings; all defaults if there is no file.
  * @throws SETTINGS_INVALID with everything that is wrong, PERMISSIONS_UNSAFE, SETTINGS_UNREADABLE
  */
-export function loadSettings(path = SETTINGS_PATH): EffectiveSettings {
+export function loadSettings(path = settingsPath()): EffectiveSettings {
   return readSettings(path).settings;
 }
 
 /** As loadSettings, with what is needed to change them. */
-export function readSettings(path = SETTINGS_PATH): SettingsFile {
+export function readSettings(path = settingsPath()): SettingsFile {
   const bytes = readSettingsBytes(path);
   const text = bytes === undefined ? "" : decode(bytes, path);
   const settings =
@@ -61,6 +63,14 @@ type FilledSettings = Omit<EffectiveSettings, "profiles"> & {
 
 /** Undefined if there is no file. @throws PERMISSIONS_UNSAFE, SETTINGS_UNREADABLE */
 export function readSettingsBytes(path: string): Buffer | undefined {
+  const mountPoint = missingMount(dirname(path));
+  if (mountPoint !== undefined) {
+    // below an empty mount point there are no settings, and all defaults would be somebody else's policy
+    throw new LuksmithError("SETTINGS_UNREADABLE", {
+      what: `cannot read the settings in ${path}`,
+      ...notMounted(mountPoint),
+    });
+  }
   try {
     return readGuardedFile(path, PUBLIC_FILE, LIMIT + 1);
   } catch (thrown) {

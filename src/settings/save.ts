@@ -7,8 +7,9 @@ import { lockDescriptor } from "../fs/file-lock.js";
 import { PUBLIC_FILE } from "../fs/guarded-file.js";
 import { removeLeftovers } from "../fs/leftovers.js";
 import { systemErrorOf } from "../fs/system-error.js";
+import { hintForRefusal } from "../fs/write-refusal.js";
 import { digestOf, parseSettings, readSettingsBytes } from "./load.js";
-import { SETTINGS_PATH } from "./paths.js";
+import { settingsPath } from "./paths.js";
 
 const DIRECTORY_MODE = 0o755;
 /** Seconds; another save takes milliseconds. */
@@ -23,11 +24,12 @@ export interface SaveOptions {
 
 /**
  * Replaces the settings by `text`, as it is, atomically and for good; resolves to its digest. Of two that change the
- * same settings at once, one wins and the other is told.
+ * same settings at once on one host, one wins and the other is told; on two nodes of a cluster, which share the file
+ * but not its lock, the later one may win over what it has not seen.
  * @throws SETTINGS_INVALID, SETTINGS_CHANGED, SETTINGS_UNWRITABLE, LOCK_TIMEOUT: the file is as it was
  */
 export async function saveSettings(text: string, options: SaveOptions): Promise<string> {
-  const { runner, expectedDigest, path = SETTINGS_PATH } = options;
+  const { runner, expectedDigest, path = settingsPath() } = options;
   parseSettings(text, "the input");
   const bytes = Buffer.from(text);
   try {
@@ -37,12 +39,19 @@ export async function saveSettings(text: string, options: SaveOptions): Promise<
     await lock(directory.fd, runner);
     if (expectedDigest !== undefined) requireDigest(path, expectedDigest);
     removeLeftovers(dirname(path));
-    replaceFile(path, bytes, PUBLIC_FILE.mode);
+    replaceFile(path, bytes, PUBLIC_FILE.mode, () => {
+      if (expectedDigest !== undefined) requireDigest(path, expectedDigest);
+    });
   } catch (thrown) {
     const failure = systemErrorOf(thrown);
     if (failure === undefined) throw thrown;
     const what = `cannot write the settings to ${path}`;
-    throw new LuksmithError("SETTINGS_UNWRITABLE", { what, why: failure.text, cause: thrown });
+    throw new LuksmithError("SETTINGS_UNWRITABLE", {
+      what,
+      why: failure.text,
+      ...hintForRefusal(failure),
+      cause: thrown,
+    });
   }
   return digestOf(bytes);
 }

@@ -5,10 +5,11 @@ import type { StorageSettings } from "../storage/index.js";
 
 /** The settings as the code uses them: every default of the schema filled in. */
 export interface EffectiveSettings extends Required<
-  Omit<Settings, "keystores" | "profiles" | "rules" | "storage" | "encryption" | "legacy">
+  Omit<Settings, "keystores" | "profiles" | "rules" | "storage" | "encryption" | "legacy" | "proxmox">
 > {
   readonly encryption: Required<NonNullable<Settings["encryption"]>>;
   readonly legacy: LegacySettings;
+  readonly proxmox: ProxmoxSettings;
   readonly keystores: readonly [KeystoreSettings, ...KeystoreSettings[]];
   readonly profiles: readonly EffectiveProfile[];
   readonly rules: readonly EffectiveRule[];
@@ -17,6 +18,8 @@ export interface EffectiveSettings extends Required<
 
 /** Nova's [ephemeral_storage_encryption]. */
 export type LegacySettings = Required<NonNullable<Settings["legacy"]>>;
+
+export type ProxmoxSettings = Required<NonNullable<Settings["proxmox"]>>;
 
 /** `keystore` is the first keystore where the profile names none. */
 export type EffectiveProfile = Required<Profile>;

@@ -53,6 +53,8 @@ export async function lockImage(
 function imageOptions(driver: "file" | "host_device"): string {
   return [
     ...["driver=blkdebug", `image.driver=${driver}`, "image.filename=/proc/self/fd/3"],
+    // Proxmox VE's QEMU takes no locks unless it is told to
+    "image.locking=on",
     ...["unshare-child-perms.0=write", "unshare-child-perms.1=resize"],
   ].join(",");
 }

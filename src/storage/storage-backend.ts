@@ -153,6 +153,23 @@ export interface VolumeAllocator {
   allocate(request: AllocateRequest): Promise<bigint>;
 }
 
+/**
+ * A storage backend whose new volumes cannot be proven empty without reading, or overwriting, all of them, and need not be
+ * to be encrypted: this very process has just made the volume (docs/decisions/022).
+ */
+export interface EncryptedAllocator {
+  /**
+   * Makes a new, encrypted volume; takes no longer for a large one. What lay there before is under the header, where
+   * the guest reads it as noise. All or nothing.
+   * @throws VOLUME_EXISTS, VOLUME_ALLOCATE_FAILED, VOLUME_UNSUPPORTED, VOLUME_WRITE_FAILED
+   */
+  allocateEncrypted(request: AllocateRequest & FormatRequest): Promise<LuksHeader>;
+}
+
+export function allocatesEncrypted(backend: StorageBackend): backend is StorageBackend & EncryptedAllocator {
+  return "allocateEncrypted" in backend;
+}
+
 /** A storage backend that can say for certain that a volume may be given to a new guest without a LUKS header. */
 export interface EmptinessProver {
   /**

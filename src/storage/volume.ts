@@ -27,6 +27,8 @@ export interface RbdVolume {
   readonly pool: string;
   readonly namespace?: string;
   readonly image: string;
+  /** Of the image, to be read only. */
+  readonly snapshot?: string;
   /** Image format inside, which can be raw only. */
   readonly format: VolumeFormat;
   /** The cephx user without `client.`; without it the settings' one. */
@@ -47,12 +49,17 @@ export function volumeName(volume: Volume): string {
     case "block":
       return volume.path;
     case "rbd":
-      return `rbd:${[volume.pool, volume.namespace, volume.image].filter((part) => part !== undefined).join("/")}`;
+      return rbdName(volume);
     case "none":
       return "empty drive";
     case "other":
       return volume.description;
   }
+}
+
+function rbdName({ pool, namespace, image, snapshot }: RbdVolume): string {
+  const name = [pool, namespace, image].filter((part) => part !== undefined).join("/");
+  return `rbd:${name}${snapshot === undefined ? "" : `@${snapshot}`}`;
 }
 
 /** Whether the kernel can decrypt it: dm-crypt sees bytes, and no image format inside them. */

@@ -6,7 +6,7 @@ import { cpus } from "node:os";
 import { installPackages } from "../lab/debian.js";
 import { findGroup, type Group } from "../lab/groups.js";
 import { startLibvirtHost } from "../lab/libvirt-host.js";
-import { measureInUml, measureOnHost, measureOnHostInUml } from "./measure.js";
+import { measureInUml, measureOnHost, measureOnHostInUml, measureOnNode } from "./measure.js";
 import { benchMigration } from "./migration.js";
 import { installPlugin } from "./plugin.js";
 import { renderFindings, verdict } from "./report.js";
@@ -35,6 +35,7 @@ async function bench(sections: readonly Section[]): Promise<Findings> {
   const groups = [
     ...groupsFor(sectionsOn("host", sections), "libvirt"),
     ...groupsFor(sectionsOn("two-hosts", sections), "migration"),
+    ...groupsFor(sectionsOn("node", sections), "proxmox"),
     ...groupsFor(sectionsOn("uml", sections), "faults"),
     ...groupsFor(sectionsOn("uml-host", sections), "dmcrypt"),
     ...groupsFor(sections.includes("keystores") ? ["keystores"] : [], "barbican", "kmip", "protectors"),
@@ -44,6 +45,9 @@ async function bench(sections: readonly Section[]): Promise<Findings> {
   const parts = [...(await benchOnHost(sectionsOn("host", sections)))];
   for (const section of sectionsOn("two-hosts", sections)) {
     parts.push(await announce(section, benchMigration));
+  }
+  for (const section of sectionsOn("node", sections)) {
+    parts.push(await announce(section, measureOnNode));
   }
   for (const section of sectionsOn("uml", sections)) {
     parts.push(await announce(section, () => measureInUml(section)));

@@ -15,7 +15,7 @@ import { Stock } from "./stock.js";
 import { benchTuning } from "./tuning.js";
 import { benchUnlocking } from "./unlocking.js";
 
-type InsideSection = SectionOn<Exclude<Machine, "two-hosts">>;
+type InsideSection = SectionOn<Exclude<Machine, "two-hosts" | "node">>;
 
 const BENCHES: Readonly<Record<InsideSection, (stock: Stock) => Promise<Findings>>> = {
   hooks: benchHooks,

@@ -6,6 +6,8 @@ import type { Findings } from "./row.js";
 import type { Section } from "./section.js";
 
 const INSIDE_ARGV = argvOf(new URL("inside.ts", import.meta.url));
+const INSIDE_NODE_ARGV = argvOf(new URL("inside-node.ts", import.meta.url));
+const NODE_SCRIPT = fileURLToPath(new URL("node-namespace.sh", import.meta.url));
 const INSIDE_HOST_ARGV = argvOf(new URL("inside-host.ts", import.meta.url));
 
 /**
@@ -21,6 +23,12 @@ export async function measureOnHost(host: LibvirtHost, section: Section): Promis
 /** In User-Mode Linux, whose files are all in memory. @throws as `measureOnHost` */
 export async function measureInUml(section: Section): Promise<Findings> {
   return await runMeasure(section, [...INSIDE_ARGV, section, "/run/bench"]);
+}
+
+/** In mount namespaces that look like a node of Proxmox VE. @throws as `measureOnHost` */
+export function measureOnNode(): Promise<Findings> {
+  const argv = ["/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", NODE_SCRIPT] as const;
+  return Promise.resolve(JSON.parse(runProgram({ argv: [...argv, ...INSIDE_NODE_ARGV] })) as Findings);
 }
 
 /** On a private libvirt host there. @throws as `measureOnHost` */

@@ -1,6 +1,6 @@
 /**
- * What `npm run bench` measures, in its order, and where: on a private libvirt host, between two of them, in User-Mode
- * Linux, or on such a host there.
+ * What `npm run bench` measures, in its order, and where: on a private libvirt host, between two of them, on what looks
+ * like a node of Proxmox VE, in User-Mode Linux, or on a libvirt host there.
  */
 const MACHINES = {
   hooks: "host",
@@ -13,6 +13,7 @@ const MACHINES = {
   tuning: "host",
   keystores: "host",
   migration: "two-hosts",
+  proxmox: "node",
   "dm-crypt": "uml",
   "engine-hooks": "uml-host",
 } as const;

@@ -20,6 +20,9 @@ function complete(...words: string[]): string[] {
   return output.split("\n").filter((word) => word !== "");
 }
 
+/** Commands that only Luksmith itself and the host manager's plugin call. */
+const NOT_FOR_PEOPLE = ["settle", "bridge"];
+
 describe("completion for bash", () => {
   beforeEach(() => print("bash"));
 
@@ -55,7 +58,10 @@ describe("completion for bash", () => {
       ["luksmith", "completion", ""],
       ["bash", "fish", "zsh"],
     ],
-    [["luksmith", "install", "--host", ""], ["libvirt"]],
+    [
+      ["luksmith", "install", "--host", ""],
+      ["libvirt", "proxmox"],
+    ],
     [
       ["luksmith", "install", "--host", "libvirt", ""],
       ["--dry-run", "--host"],
@@ -70,9 +76,13 @@ describe("completion for bash", () => {
   it("offers every command but those that are not for people", () => {
     const commands = createProgram().commands.map((command) => command.name());
     const offered = complete("luksmith", "");
-    expect(offered).toEqual(expect.arrayContaining(commands.filter((name) => name !== "settle")));
-    expect(offered).not.toContain("settle");
-    expect(script).not.toContain("settle");
+    expect(offered).toEqual(
+      expect.arrayContaining(commands.filter((name) => !NOT_FOR_PEOPLE.includes(name))),
+    );
+    for (const name of NOT_FOR_PEOPLE) {
+      expect(offered).not.toContain(name);
+      expect(script).not.toMatch(new RegExp(`\\b${name}\\b`));
+    }
   });
 });
 
@@ -85,7 +95,7 @@ describe("completion for fish", () => {
 
     expect(lines.every((words) => words[0] === "complete" && words.includes("-n"))).toBe(true);
     for (const { summary } of everyCommand(createProgram())) expect(described).toContain(summary);
-    expect(script).not.toContain("settle");
+    for (const name of NOT_FOR_PEOPLE) expect(script).not.toMatch(new RegExp(`\\b${name}\\b`));
     expect(described).toContain("encrypt a guest's new disks");
   });
 
@@ -95,7 +105,7 @@ describe("completion for fish", () => {
       "pre-start post-stop pre-migrate",
     ],
     ["__fish_seen_subcommand_from completion; and not __fish_seen_subcommand_from", "bash fish zsh"],
-    ["__fish_seen_subcommand_from uninstall", "libvirt"],
+    ["__fish_seen_subcommand_from uninstall", "libvirt proxmox"],
   ])("offers after %j: %s", (condition, choices) => {
     const offers = script
       .trimEnd()
@@ -119,7 +129,7 @@ describe.each(["zsh", "fish"])("completion for %s", (shell) => {
 
 function everyCommand(command: Command): { readonly summary: string }[] {
   return command.commands
-    .filter((child) => child.name() !== "settle")
+    .filter((child) => !NOT_FOR_PEOPLE.includes(child.name()))
     .flatMap((child) => [{ summary: child.summary() }, ...everyCommand(child)]);
 }
 

@@ -28,7 +28,7 @@ function outcome(
   const logger = new RecordingLogger();
   let thrown: unknown;
   try {
-    const host = { savedMemory: () => (file === "" ? undefined : file) };
+    const host = { type: "libvirt" as const, savedMemory: () => (file === "" ? undefined : file) };
     rule(of, { settings: { savedMemory }, host, logger });
   } catch (error) {
     thrown = error;

@@ -27,6 +27,7 @@ export const UNIT: Group = {
     "dmsetup",
     "e2fsprogs",
     "fdisk",
+    "groff-base",
     "libvirt-clients",
     "libxml2-utils",
     "openssl",
@@ -60,6 +61,19 @@ const LIBVIRT = [
   { name: "libvirt-daemon-driver-secret", since: 13 },
   "qemu-system-x86",
   "qemu-utils",
+] as const;
+
+/** The storage plugin of Proxmox VE and what it starts. */
+const PROXMOX = [
+  "cryptsetup-bin",
+  "libjson-perl",
+  "libperl-critic-perl",
+  "lvm2",
+  "perl",
+  "python3-fusepy",
+  "qemu-system-x86",
+  "qemu-utils",
+  "strace",
 ] as const;
 
 /** Tests that need a real service, by group. A new group is one row here; vitest, check and lab read it. */
@@ -97,6 +111,23 @@ export const GROUPS: readonly Group[] = [
     name: "kernels",
     description: "live migration with dm-crypt between two kernels in User-Mode Linux that share a disk",
     packages: [...LIBVIRT, ...DEVICES, "binutils"],
+  },
+  {
+    name: "proxmox",
+    description:
+      "the Proxmox VE storage plugin under stand-ins of Proxmox VE's modules: real QEMU, storage daemon, FUSE",
+    packages: PROXMOX,
+  },
+  {
+    name: "proxmox-lvm",
+    description: "the same on LVM and LVM-thin, in User-Mode Linux",
+    packages: [...DEVICES, ...PROXMOX],
+    machine: "uml",
+  },
+  {
+    name: "package",
+    description: "the Debian package: built, and installed in a clean root of Debian 13",
+    packages: ["debootstrap", "dpkg-dev", "lintian"],
   },
   {
     name: "barbican",

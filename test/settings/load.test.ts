@@ -37,6 +37,7 @@ const DEFAULTS: EffectiveSettings = {
   },
   encryption: { engine: "auto" },
   legacy: { enabled: false, cipher: "aes-xts-plain64", keySize: 512, hash: "ripemd160" },
+  proxmox: { annotate: true, keepFreedKeys: 30 },
   cache: { protector: { type: "file" } },
   libvirtUri: "qemu:///system",
   logFile: "/var/log/luksmith/luksmith.log",

@@ -53,7 +53,7 @@ const KEYWORDS = new Set(
 /** Optional fields whose absence means something that no value says. */
 const WITHOUT_DEFAULT = [
   /^profiles\[\]\.keystore$/,
-  /^rules\[\]\.(guest|tag|storage|profile)$/,
+  /^rules\[\]\.(guest|tag|pool|storage|profile)$/,
   /protector\[systemd-creds\]\.tpm2Device$/,
   /\.tls\.(caFile|certificateFile|keyFile|serverName)$/,
   /^keystores\[barbican\]\.(url|projectId|keystone)$/,

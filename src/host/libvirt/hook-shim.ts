@@ -4,23 +4,13 @@ import { dirname, join } from "node:path";
 import { errnoOf, LuksmithError } from "../../error/luksmith-error.js";
 import { makeDirectory, removeFile, replaceFile } from "../../fs/atomic-file.js";
 import { systemErrorOf } from "../../fs/system-error.js";
-import { loadManifest, PLUGIN_ROOT } from "../../manifest/load.js";
+import { loadManifest } from "../../manifest/load.js";
 import { ARRIVALS_DIRECTORY } from "../../migration/arrivals.js";
 import type { InstallResult, Registration } from "../host-adapter.js";
+import { type InstallPlaces, SYSTEM } from "../install-places.js";
 import { reloadCommand, reloadDaemon } from "./daemon.js";
 import { isShim, madeDirectoriesOf, renderShim } from "./shim-script.js";
 
-/** Where libvirt is and what its hook starts. */
-export interface ShimPlaces {
-  /** The root directory of the host. */
-  readonly root: string;
-  readonly node: string;
-  /** The directory of plugin.json. */
-  readonly pluginRoot: string;
-}
-
-/** Of this very host. */
-export const SYSTEM: ShimPlaces = { root: "/", node: process.execPath, pluginRoot: PLUGIN_ROOT };
 const MODE = 0o755;
 
 interface Installed {
@@ -34,7 +24,7 @@ export class HookShim {
   /** The directories above it that may be missing, innermost first. */
   readonly #directories: readonly string[];
 
-  constructor(private readonly places: ShimPlaces = SYSTEM) {
+  constructor(private readonly places: InstallPlaces = SYSTEM) {
     const libvirt = join(places.root, "etc/libvirt");
     const hooks = join(libvirt, "hooks");
     this.#directories = [join(hooks, "qemu.d"), hooks, libvirt];

@@ -22,13 +22,14 @@ import type {
   ReaperRegistration,
   Registration,
 } from "../host-adapter.js";
+import { type InstallPlaces, SYSTEM } from "../install-places.js";
+import { ReapTimer } from "../reap-timer.js";
 import { Autostart } from "./autostart.js";
 import { LibvirtDisks } from "./disks.js";
 import { parseEvent } from "./events.js";
 import type { LibvirtHotPlug } from "./hot-plug.js";
 import type { LibvirtGuests } from "./guests.js";
-import { HookShim, type ShimPlaces, SYSTEM } from "./hook-shim.js";
-import { ReapTimer } from "./reap-timer.js";
+import { HookShim } from "./hook-shim.js";
 import { LibvirtMigration } from "./migration.js";
 import { savedMemory } from "./saved-memory.js";
 import { LibvirtSecrets } from "./secrets.js";
@@ -58,13 +59,13 @@ export class LibvirtHostAdapter implements HostAdapter {
   constructor(
     settings: Pick<EffectiveSettings, "libvirtUri">,
     runner: CommandRunner,
-    places: ShimPlaces = SYSTEM,
+    places: InstallPlaces = SYSTEM,
     lockDirectory?: string,
   ) {
     this.#locks = new VolumeLocks(runner, lockDirectory, LOCK_PATIENCE);
     this.#virsh = new Virsh(settings.libvirtUri, runner);
     this.#shim = new HookShim(places);
-    this.#timer = new ReapTimer(places, runner);
+    this.#timer = new ReapTimer("libvirt", places, runner);
     this.#autostart = new Autostart(settings.libvirtUri);
     this.migration = new LibvirtMigration(this.#virsh, this.#secrets());
   }

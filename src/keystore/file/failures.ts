@@ -1,5 +1,6 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
 import { systemErrorOf } from "../../fs/system-error.js";
+import { hintForRefusal } from "../../fs/write-refusal.js";
 
 /** `work`'s result; a system error that it throws becomes KEYSTORE_WRITE_FAILED. `task`: `cannot store key …`. */
 export async function writing<T>(task: string, work: () => T | Promise<T>): Promise<T> {
@@ -8,7 +9,12 @@ export async function writing<T>(task: string, work: () => T | Promise<T>): Prom
   } catch (thrown) {
     const failure = systemErrorOf(thrown);
     if (failure === undefined) throw thrown;
-    throw new LuksmithError("KEYSTORE_WRITE_FAILED", { what: task, why: failure.text, cause: thrown });
+    throw new LuksmithError("KEYSTORE_WRITE_FAILED", {
+      what: task,
+      why: failure.text,
+      ...hintForRefusal(failure),
+      cause: thrown,
+    });
   }
 }
 

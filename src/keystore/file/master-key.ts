@@ -1,4 +1,5 @@
 import { randomFillSync } from "node:crypto";
+import { dirname } from "node:path";
 import type { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import { ExecaCommandRunner } from "../../exec/command-runner.js";
@@ -6,6 +7,7 @@ import { Secret } from "../../secret/secret.js";
 import { Custody } from "./custody.js";
 import { MasterKeyFile } from "./master-key-file.js";
 import { MASTER_KEY_BYTES, type ProtectorSettings } from "./protector.js";
+import { requireReach } from "./reach.js";
 
 /** Who keeps a new master key, and what he works with. */
 export interface Protection {
@@ -63,12 +65,16 @@ export class MasterKey {
   }
 
   /**
-   * Whether the settings want another protector than the one that keeps the key, which goes on serving.
+   * Whether the settings want another protector than the one that keeps the key, which goes on serving, and whether
+   * that one serves all who see the keystore.
+   * @param cluster mount point of the cluster's file system
    * @throws PROTECTOR_DIFFERS
    */
-  checkProtector(): void {
+  checkProtector(cluster?: string): void {
     const stored = this.#file.read();
-    if (stored !== undefined) this.#custody.check(stored);
+    if (stored === undefined) return;
+    this.#custody.check(stored);
+    requireReach(dirname(this.path), stored.protector, cluster);
   }
 
   /** The error for a keystore with keys and without the only thing that opens them. */

@@ -1,11 +1,10 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { LuksmithError } from "../../error/luksmith-error.js";
-import { shellWord } from "../../error/shell-word.js";
 import { createFile, makeDirectory, removeFile, replaceFile, syncDirectory } from "../../fs/atomic-file.js";
 import { PRIVATE_DIRECTORY, PRIVATE_FILE, readGuardedFile, statGuarded } from "../../fs/guarded-file.js";
 import { removeLeftovers } from "../../fs/leftovers.js";
-import { missingMount, type MountTables } from "../../fs/missing-mount.js";
+import { missingMount, type MountTables, notMounted } from "../../fs/missing-mount.js";
 import { type KeyUuid, parseKeyUuid } from "../key-uuid.js";
 import { STORED_KEY_LIMIT } from "./stored-key.js";
 
@@ -40,8 +39,7 @@ export class RecordDirectory {
     if (mountPoint !== undefined) {
       throw new LuksmithError("KEYSTORE_UNAVAILABLE", {
         what: `cannot use the keystore ${this.#parent}`,
-        why: `its file system is not mounted: /etc/fstab names ${mountPoint}`,
-        hint: `mount ${shellWord(mountPoint)}`,
+        ...notMounted(mountPoint),
       });
     }
     this.#isMounted = true;

@@ -1,4 +1,5 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
+import { printable } from "../../error/printable.js";
 import type { KeyRecord } from "../../generated/key-record.js";
 import { keyUuidOf } from "../key-record.js";
 import type { Key, Keystore } from "../keystore.js";
@@ -7,14 +8,13 @@ import { isThrowAway } from "../round-trip.js";
 import { differenceOf, keyConflict } from "./compare-keys.js";
 import { eachBounded } from "./each-bounded.js";
 import type { EscrowKey } from "./escrow.js";
-import { recordsOfGuest } from "./of-guest.js";
+import { recordsOfGuest, type WantedGuest } from "./of-guest.js";
 
 const FETCHES_AT_A_TIME = 8;
 
 /** Which keys: those of the guests and those that are named; all where nothing is named. */
 export interface Selection {
-  /** Names or ids. */
-  readonly guests: readonly string[];
+  readonly guests: readonly WantedGuest[];
   readonly uuids: readonly KeyUuid[];
 }
 
@@ -59,8 +59,21 @@ async function selectUuids(keystores: readonly Keystore[], { guests, uuids }: Se
   const records = (await listTwice(keystores))
     .filter((record) => !isThrowAway(record))
     .sort((a, b) => compare([a.guest.name, a.disk, a.uuid], [b.guest.name, b.disk, b.uuid]));
-  const ofGuests = guests.length === 0 ? records : guests.flatMap((guest) => recordsOfGuest(records, guest));
+  const ofGuests = guests.length === 0 ? records : guests.flatMap((guest) => wholeGuest(records, guest));
   return [...new Set([...ofGuests.map(keyUuidOf), ...uuids])];
+}
+
+/** @throws KEY_NOT_FOUND if a key that one of the guest's disks needs is not among them: others would look like all */
+function wholeGuest(records: readonly KeyRecord[], guest: WantedGuest): readonly KeyRecord[] {
+  const found = recordsOfGuest(records, guest);
+  const known = new Set(records.map(keyUuidOf));
+  const lacking = guest.known?.uses.find((uuid) => !known.has(uuid));
+  if (lacking === undefined) return found;
+  throw new LuksmithError("KEY_NOT_FOUND", {
+    what: `cannot take all keys of guest "${printable(guest.called)}"`,
+    why: `one of its disks needs key ${lacking}, which no keystore that was asked has`,
+    hint: "see: luksmith keys show UUID; to go without it, name the keys that are wanted: luksmith keys list",
+  });
 }
 
 /**

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { LuksmithError } from "../../error/luksmith-error.js";
+import type { KeyRecord } from "../../generated/key-record.js";
 import type { Key } from "../keystore.js";
 
 /** How two keys of one UUID differ; `state`: in nothing but how far their disk has come. */
@@ -8,7 +9,16 @@ export type Difference = "none" | "state" | "record" | "passphrase";
 export function differenceOf(one: Key, other: Key): Difference {
   if (!one.passphrase.equals(other.passphrase)) return "passphrase";
   if (isDeepStrictEqual(one.record, other.record)) return "none";
-  return isDeepStrictEqual({ ...one.record, state: other.record.state }, other.record) ? "state" : "record";
+  return isDeepStrictEqual(settled(one.record), settled(other.record)) ? "state" : "record";
+}
+
+/** Without how far the disk has come: from new to in use to destroyed. */
+function settled(record: KeyRecord): KeyRecord {
+  const active: KeyRecord = { ...record, state: "active" };
+  delete active.freedAt;
+  delete active.freedBy;
+  delete active.freedFrom;
+  return active;
 }
 
 /** Two keystores, or a keystore and an escrow file, disagree about a key; nobody but the administrator can tell. */

@@ -18,29 +18,85 @@ export type AllocationPlace =
 const STEP = 1024 ** 3;
 const STEP_TIMEOUT = 600_000;
 
+/** Bytes. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Bytes at a volume's end where RAID, LVM and partition tables keep copies of their signatures. */
+const END = 1024 ** 2;
+
+/** Behind what is written over the header's place, and before the end, nobody looks for anything. */
+function endsOf({ size }: LvReport): Range[] {
+  const last = Math.max(PAYLOAD_OFFSET, Number(size) - END);
+  return [
+    { from: 0, to: PAYLOAD_OFFSET },
+    { from: last, to: Number(size) },
+  ];
+}
+
 /** Of a volume that is not overwritten yet: whoever finds it under its temporary name may remove it. */
 const UNFINISHED = "luksmith.unfinished";
 
 type Ports = { readonly runner: CommandRunner; readonly locks: VolumeLocks };
 
 /** `VolumeAllocator.allocate` for a logical volume. What a killed try has left is removed by the next one. */
-export async function allocateLv(
+export function allocateLv(
   path: string,
   lv: LvName,
   guestSize: bigint,
   place: AllocationPlace,
-  { runner, locks }: Ports,
+  ports: Ports,
 ): Promise<bigint> {
-  const size = wholeSectors(guestSize) + BigInt(PAYLOAD_OFFSET);
-  return await locks.hold(`size of logical volume ${fullName(lv)}`, async (lock) => {
+  const size = ownSize(guestSize);
+  return allocating(path, lv, ports, async (lock) => {
+    switch (place.kind) {
+      case "group":
+        return await new ThickAllocation(ports.runner, path, lv, lock).run(size, "all");
+      case "thin-pool":
+        return (await create(ports.runner, path, lv, thinArguments(place.pool, size))).size;
+    }
+  });
+}
+
+/**
+ * `EncryptedAllocator.allocateEncrypted` for a volume of a group's extents: `format` writes the header while the volume
+ * has a temporary name, under the path that it is given. What a killed try has left is removed by the next one.
+ */
+export async function allocateFormattedLv<Header>(
+  path: string,
+  lv: LvName,
+  guestSize: bigint,
+  format: (temporaryPath: string) => Promise<Header>,
+  ports: Ports,
+): Promise<Header> {
+  return await allocating(path, lv, ports, async (lock) => {
+    let header: { readonly made: Header } | undefined;
+    const allocation = new ThickAllocation(ports.runner, path, lv, lock, async (temporary) => {
+      header = { made: await format(temporary) };
+    });
+    await allocation.run(ownSize(guestSize), "ends");
+    if (header === undefined) throw new Error(`${path} was made and not formatted`);
+    return header.made;
+  });
+}
+
+function ownSize(guestSize: bigint): bigint {
+  return wholeSectors(guestSize) + BigInt(PAYLOAD_OFFSET);
+}
+
+/** @throws VOLUME_EXISTS, VOLUME_ALLOCATE_FAILED */
+function allocating<Made>(
+  path: string,
+  lv: LvName,
+  { runner, locks }: Ports,
+  make: (lock: number) => Promise<Made>,
+): Promise<Made> {
+  return locks.hold(`size of logical volume ${fullName(lv)}`, async (lock) => {
     try {
       if ((await reportLv(runner, lv)) !== undefined) throw volumeExists(path);
-      switch (place.kind) {
-        case "group":
-          return await new ThickAllocation(runner, path, lv, lock).run(size);
-        case "thin-pool":
-          return (await create(runner, path, lv, thinArguments(place.pool, size))).size;
-      }
+      return await make(lock);
     } catch (thrown) {
       if (!(thrown instanceof LuksmithError) || thrown.code === "VOLUME_EXISTS") throw thrown;
       throw volumeNotAllocated(path, thrown.why ?? thrown.message);
@@ -48,7 +104,10 @@ export async function allocateLv(
   });
 }
 
-/** Has its name only when it is empty: until then it holds what its extents held, and nobody could tell. */
+/**
+ * Has its name only when it is empty, or has its header: until then it holds what its extents held, and nobody could
+ * tell.
+ */
 class ThickAllocation {
   readonly #temporary: LvName;
 
@@ -57,15 +116,19 @@ class ThickAllocation {
     private readonly path: string,
     private readonly lv: LvName,
     private readonly lock: number,
+    /** What is done with the volume, at a path, before it gets its name. */
+    private readonly finish: (temporaryPath: string) => Promise<void> = () => Promise.resolve(),
   ) {
     this.#temporary = { group: lv.group, volume: temporaryName(lv.volume) };
   }
 
-  async run(size: bigint): Promise<bigint> {
+  /** @param overwriting all of it, or where others look for signatures */
+  async run(size: bigint, overwriting: "all" | "ends"): Promise<bigint> {
     await this.removeLeftover();
     const made = await create(this.runner, this.path, this.#temporary, thickArguments(size));
     try {
-      await this.overwrite(made);
+      await this.overwrite(overwriting === "all" ? [{ from: 0, to: Number(made.size) }] : endsOf(made));
+      await this.finish(this.temporaryPath);
       await this.rename();
       return made.size;
     } catch (thrown) {
@@ -84,19 +147,24 @@ class ThickAllocation {
     await runLvm(this.runner, "lvremove", ["--yes", "--select", selection, "--", this.lv.group]);
   }
 
+  private get temporaryPath(): string {
+    return `/dev/${this.#temporary.group}/${this.#temporary.volume}`;
+  }
+
   /** Extents hold what the volume before held: a volume is empty, and may be formatted, once it is all zeros. */
-  private async overwrite({ size }: LvReport): Promise<void> {
-    const { group, volume } = this.#temporary;
-    await using file = await VolumeFile.open(`/dev/${group}/${volume}`, "read-write", "block device");
-    for (let offset = 0; offset < size; offset += STEP) {
-      const length = Math.min(STEP, Number(size) - offset);
-      await this.runner.run({
-        tool: "blkdiscard",
-        args: ["--zeroout", "--offset", `${offset}`, "--length", `${length}`, "--", "/proc/self/fd/3"],
-        // one that outlives this process keeps the next try waiting
-        fds: [file.fd, this.lock],
-        timeout: STEP_TIMEOUT,
-      });
+  private async overwrite(ranges: readonly Range[]): Promise<void> {
+    await using file = await VolumeFile.open(this.temporaryPath, "read-write", "block device");
+    for (const { from, to } of ranges) {
+      for (let offset = from; offset < to; offset += STEP) {
+        const length = Math.min(STEP, to - offset);
+        await this.runner.run({
+          tool: "blkdiscard",
+          args: ["--zeroout", "--offset", `${offset}`, "--length", `${length}`, "--", "/proc/self/fd/3"],
+          // one that outlives this process keeps the next try waiting
+          fds: [file.fd, this.lock],
+          timeout: STEP_TIMEOUT,
+        });
+      }
     }
     await file.sync();
   }

@@ -87,17 +87,24 @@ export abstract class LvBackend extends RawLuksBackend implements VolumeAllocato
   }
 
   async allocate(request: AllocateRequest): Promise<bigint> {
-    const path = devicePath(request.volume);
+    const { path, lv } = this.newLv(request.volume);
+    return await allocateLv(path, lv, request.guestSize, this.placeFor(request), this.ports);
+  }
+
+  protected get ports() {
+    return { runner: this.runner, locks: this.locks };
+  }
+
+  /** @throws VOLUME_UNSUPPORTED for what cannot be the path of a logical volume */
+  protected newLv(volume: Volume): { readonly path: string; readonly lv: LvName } {
+    const path = devicePath(volume);
     const lv = lvNameOf(path);
-    if (lv === undefined) {
-      throw new LuksmithError("VOLUME_UNSUPPORTED", {
-        what: `cannot make ${volumeName(request.volume)} as a logical volume`,
-        why: "its path is not that of one",
-        hint: "say /dev/GROUP/NAME",
-      });
-    }
-    const ports = { runner: this.runner, locks: this.locks };
-    return await allocateLv(path, lv, request.guestSize, this.placeFor(request), ports);
+    if (lv !== undefined) return { path, lv };
+    throw new LuksmithError("VOLUME_UNSUPPORTED", {
+      what: `cannot make ${volumeName(volume)} as a logical volume`,
+      why: "its path is not that of one",
+      hint: "say /dev/GROUP/NAME",
+    });
   }
 
   /** @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */

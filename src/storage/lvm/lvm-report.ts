@@ -56,6 +56,38 @@ export async function dependentsOf(
   return rowsOf(report).length;
 }
 
+/** A logical volume in the list of its group's. */
+export interface LvEntry {
+  readonly name: string;
+  readonly uuid: string;
+  /** The thin pool that it is in; empty for none. */
+  readonly pool: string;
+  /** What it began with, as long as that is there; empty for none. */
+  readonly origin: string;
+  /** Words of `lv_layout` (lvmreport(7)). */
+  readonly layout: ReadonlySet<string>;
+  readonly tags: readonly string[];
+  readonly isReadOnly: boolean;
+}
+
+/** The volumes of a group, without LVM's own parts. @throws TOOL_FAILED, TOOL_MISSING, TOOL_TIMEOUT */
+export async function listLvs(runner: CommandRunner, group: string): Promise<readonly LvEntry[]> {
+  const fields = "lv_name,lv_uuid,pool_lv,origin,lv_layout,lv_tags,lv_permissions";
+  const report = await runLvm(runner, "lvs", [...FORMAT, "-o", fields, "--", group]);
+  return rowsOf(report).map((row) => ({
+    name: field(row, "lv_name"),
+    uuid: field(row, "lv_uuid"),
+    pool: field(row, "pool_lv"),
+    origin: field(row, "origin"),
+    layout: new Set(field(row, "lv_layout").split(",")),
+    tags: field(row, "lv_tags")
+      .split(",")
+      .filter((tag) => tag !== ""),
+    // `read-only-override`: by the administrator's configuration, which no permission changes
+    isReadOnly: field(row, "lv_permissions") === "read-only",
+  }));
+}
+
 /** What LVM does not tell about a volume counts as what cannot be read of it. */
 function unreadable(path: string, thrown: unknown): unknown {
   if (!(thrown instanceof LuksmithError) || thrown.code !== "TOOL_FAILED") return thrown;

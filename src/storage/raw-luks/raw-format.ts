@@ -1,10 +1,17 @@
 import type { LuksFormatter } from "../../encryption/luks-formatter.js";
 import { type LuksImage, type LuksPiece, MOST_WRITTEN } from "../../encryption/luks-image.js";
-import { claimedLuksUuid, LUKS_HEADER_BLOCK, type LuksHeader } from "../../encryption/luks-header.js";
+import {
+  claimedLuksUuid,
+  LUKS_HEADER_BLOCK,
+  type LuksHeader,
+  PAYLOAD_OFFSET,
+} from "../../encryption/luks-header.js";
+import type { Allocation } from "../allocation-map.js";
 import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { Secret } from "../../secret/secret.js";
 import { tryContainer } from "../luks-container.js";
+import type { ImageLock } from "../image-lock.js";
 import { proveEmpty } from "./raw-empty.js";
 import { probeRaw, readRawHeader } from "./raw-probe.js";
 import type { RawVolume } from "./raw-volume.js";
@@ -22,6 +29,7 @@ import { isZero } from "../zero.js";
 
 const SECTOR = 512;
 const PAGE = 4096;
+const END = 1024 * 1024;
 
 /**
  * Formats raw volumes: proves, writes and verifies on one open volume, under its lock. The block with our UUID is
@@ -39,6 +47,22 @@ export class RawFormat {
   /** `StorageBackend.createEncrypted` for `volume`, which is open for writing. */
   run(volume: RawVolume, request: FormatRequest): Promise<LuksHeader> {
     return this.locks.hold(volume.identity, (lock) => this.format(volume, request, lock));
+  }
+
+  /**
+   * For `volume`, which the caller has just made and nobody else knows: it need not be empty between the header and the
+   * last MiB. These must read as zeros, so that a volume which is not the new one is not overwritten.
+   */
+  runOnNew(volume: RawVolume, request: FormatRequest): Promise<LuksHeader> {
+    return this.locks.hold(volume.identity, async (volumeLock) => {
+      await using lock = await volume.lock(volumeLock);
+      if (!(await volume.readsAsZero(endsOf(volume), 0))) {
+        const signature = await volume.signature();
+        throw formatRefused(volume.name, { kind: "data", signature });
+      }
+      const image = await this.formatter.makeHeader(request.uuid, request.spec, request.passphrase);
+      return await this.writeNew(volume, image, request.passphrase, lock);
+    });
   }
 
   /** `EmptinessProver.requireEmpty` for `volume`, which is open for writing. */
@@ -72,6 +96,16 @@ export class RawFormat {
     // what was read before the lock may have changed until then
     const isStillOurs = isOurs && (await volume.read(0, LUKS_HEADER_BLOCK)).equals(start);
     await proveEmpty(volume, { formats: this.formats, ours: isStillOurs ? MOST_WRITTEN : 0 });
+    return await this.writeNew(volume, image, passphrase, lock);
+  }
+
+  /** On a volume of which it is known that it may be written over. */
+  private async writeNew(
+    volume: RawVolume,
+    image: LuksImage,
+    passphrase: Secret,
+    lock: Pick<ImageLock, "assertHeld">,
+  ): Promise<LuksHeader> {
     if (volume.size < image.header.payloadOffset + SECTOR)
       throw volumeTooSmall(volume.name, volume.size, image.header);
     if (!(await volume.isInPlace())) throw volumeReplaced(volume.name);
@@ -150,4 +184,14 @@ async function writeZerosOver(volume: RawVolume, { offset, bytes }: LuksPiece): 
 
 function ignoreVolumeError(thrown: unknown): void {
   if (!(thrown instanceof LuksmithError)) throw thrown;
+}
+
+/** Where the header comes to lie, and where RAID, LVM and partition tables keep copies of their signatures. */
+function endsOf({ size }: RawVolume): Allocation {
+  const end = Math.max(PAYLOAD_OFFSET, size - END);
+  const ends = [
+    { offset: 0, length: Math.min(size, PAYLOAD_OFFSET) },
+    { offset: end, length: size - end },
+  ];
+  return ends.filter(({ length }) => length > 0);
 }

@@ -83,7 +83,7 @@ export abstract class RawLuksBackend implements StorageBackend, EmptinessProver 
     return payloadSize(BigInt(raw.size), header);
   }
 
-  private get format(): RawFormat {
+  protected get format(): RawFormat {
     return new RawFormat(this.formatter, this.locks, this.formats);
   }
 }

@@ -81,9 +81,40 @@ export class RbdClient {
     return locks.map(({ id }) => id).filter((id) => !id.startsWith("auto "));
   }
 
+  /** Names of all images of the pool or namespace, whatever the volume's image is called. @throws VOLUME_UNREADABLE */
+  async list(): Promise<string[]> {
+    const names = parse(await this.ask("ls"));
+    if (!Array.isArray(names)) throw volumeUnreadable(this.name, "rbd did not list the images");
+    return names as string[];
+  }
+
+  /** Within the pool and namespace; replaces none. @throws TOOL_FAILED, TOOL_TIMEOUT */
+  async rename(to: string): Promise<void> {
+    const { pool, namespace } = this.volume;
+    const target = [
+      `--dest-pool=${pool}`,
+      ...(namespace === undefined ? [] : [`--dest-namespace=${namespace}`]),
+    ];
+    await this.run("rename", ...target, `--dest=${to}`);
+  }
+
   /** Runs another command of the rbd program. @throws TOOL_FAILED, TOOL_TIMEOUT */
   async run(...command: readonly string[]): Promise<void> {
     await this.runner.run({ tool: "rbd", args: [...command, ...this.arguments()], ...this.limits });
+  }
+
+  /** As `run`, for what takes as long as the image is large. */
+  async runLong(...command: readonly string[]): Promise<void> {
+    const { env } = this.limits;
+    await this.runner.run({ tool: "rbd", args: [...command, ...this.arguments()], env, timeout: 0 });
+  }
+
+  /** Of the image. @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
+  async snapshots(): Promise<{ readonly name: string; readonly isProtected: boolean }[]> {
+    const rows = parse(await this.ask("snap", "ls")) as { name: string; protected: unknown }[];
+    if (!Array.isArray(rows)) throw volumeUnreadable(this.name, "rbd did not list its snapshots");
+    // as text, or as a truth value, by the version
+    return rows.map((row) => ({ name: row.name, isProtected: String(row.protected) === "true" }));
   }
 
   /** @returns whether it was made: not where there is such an image already @throws TOOL_FAILED, TOOL_TIMEOUT */
@@ -100,7 +131,7 @@ export class RbdClient {
 
   /** The image's bytes, as QEMU opens them: raw and neither read nor decrypted. */
   node(): QemuNode {
-    const { pool, namespace, image, monitors = [] } = this.volume;
+    const { pool, namespace, image, snapshot, monitors = [] } = this.volume;
     const server = monitors.map((monitor) => {
       const [, host = monitor, port = "6789"] = /^\[?(.*?)\]?(?::(\d+))?$/.exec(monitor) ?? [];
       return { host, port };
@@ -110,6 +141,7 @@ export class RbdClient {
       pool,
       ...(namespace === undefined ? {} : { namespace }),
       image,
+      ...(snapshot === undefined ? {} : { snapshot }),
       user: this.user(),
       ...this.conf().map((conf) => ({ conf }))[0],
       ...(server.length === 0 ? {} : { server }),
@@ -150,14 +182,16 @@ export class RbdClient {
   }
 
   private arguments(): string[] {
-    const { pool, namespace, image, monitors } = this.volume;
+    const { pool, namespace, image, snapshot, monitors } = this.volume;
     return [
       ...this.conf().map((conf) => `--conf=${conf}`),
       `--id=${this.user()}`,
       ...(monitors === undefined ? [] : [`--mon-host=${monitors.join(",")}`]),
       `--pool=${pool}`,
       ...(namespace === undefined ? [] : [`--namespace=${namespace}`]),
-      `--image=${image}`,
+      // none where the pool is meant
+      ...(image === "" ? [] : [`--image=${image}`]),
+      ...(snapshot === undefined ? [] : [`--snap=${snapshot}`]),
     ];
   }
 

@@ -36,6 +36,14 @@ export class ZfsDataset {
     );
   }
 
+  /** Whatever it is. @throws VOLUME_UNREADABLE: ZFS cannot tell */
+  async isThere(): Promise<boolean> {
+    const answer = await this.zfs("get", "-Hp", "-o", "property,value", "type", this.name);
+    if (answer.exitCode === 0) return true;
+    if (complaintOf(answer).endsWith(": dataset does not exist")) return false;
+    throw volumeUnreadable(this.path, complaintOf(answer));
+  }
+
   /** Its size and what it grows by, in bytes. @throws VOLUME_UNREADABLE */
   async sizes(): Promise<{ readonly volsize: bigint; readonly volblocksize: bigint }> {
     const properties = await this.properties("volsize", "volblocksize");
@@ -79,7 +87,7 @@ export class ZfsDataset {
     const answer = await this.zfs("destroy", this.name);
     if (answer.exitCode === 0) return;
     throw new LuksmithError("VOLUME_ALLOCATE_FAILED", {
-      what: `cannot remove volume ${this.path} again, which has no device`,
+      what: `cannot remove volume ${this.path} again`,
       why: complaintOf(answer),
       hint: `zfs destroy ${shellWord(this.name)}`,
     });

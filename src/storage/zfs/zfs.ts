@@ -1,17 +1,24 @@
 import { existsSync } from "node:fs";
-import { stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
-import { PAYLOAD_OFFSET } from "../../encryption/luks-header.js";
-import { LuksmithError } from "../../error/luksmith-error.js";
+import { type LuksHeader, PAYLOAD_OFFSET } from "../../encryption/luks-header.js";
+import { asLuksmithError, LuksmithError } from "../../error/luksmith-error.js";
 import type { LuksFormatter } from "../../encryption/luks-formatter.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
-import type { Tool } from "../../exec/tools.js";
+import { findTool, type Tool } from "../../exec/tools.js";
 import { BlockBackend, devicePath } from "../block/block.js";
+import { blockDeviceAt } from "../lvm/lvm-device.js";
 import type { RawVolume } from "../raw-luks/raw-volume.js";
 import { cryptSector, payloadSize, roundUp } from "../sectors.js";
-import type { AllocateRequest, GrowRequest, VolumeAllocator } from "../storage-backend.js";
+import type {
+  AllocateRequest,
+  EncryptedAllocator,
+  FormatRequest,
+  GrowRequest,
+  VolumeAllocator,
+} from "../storage-backend.js";
 import type { Volume } from "../volume.js";
-import { refuseShrinking, volumeNotAllocated, volumeNotGrown } from "../volume-error.js";
+import { refuseShrinking, volumeExists, volumeNotAllocated, volumeNotGrown } from "../volume-error.js";
 import { type Access, deviceNumber, VolumeFile } from "../volume-file.js";
 import type { VolumeLocks } from "../volume-lock.js";
 import { datasetOf, ZfsDataset } from "./zfs-dataset.js";
@@ -20,7 +27,7 @@ import { Zvol } from "./zvol.js";
 const PAUSE = 50;
 
 /** ZFS volumes, by the links that udev makes to them: /dev/zvol/POOL/…/NAME. */
-export class ZfsBackend extends BlockBackend implements VolumeAllocator {
+export class ZfsBackend extends BlockBackend implements VolumeAllocator, EncryptedAllocator {
   override readonly type = "zfs";
   override readonly tools: readonly Tool[] = ["zfs"];
 
@@ -73,13 +80,55 @@ export class ZfsBackend extends BlockBackend implements VolumeAllocator {
   async allocate({ volume, guestSize, pool }: AllocateRequest): Promise<bigint> {
     const dataset = this.dataset(volume);
     refuseOtherPool(dataset, pool);
+    await this.requireNoDevice(dataset);
     await dataset.create(guestSize + BigInt(PAYLOAD_OFFSET));
     try {
-      return await sizeWhenThere(dataset, this.patience);
+      return await this.sizeWhenThere(dataset);
     } catch (thrown) {
-      await dataset.destroy();
-      throw thrown;
+      throw await afterRemoval(dataset, thrown);
     }
+  }
+
+  /** Nothing was ever written to a dataset that is new, which no allocation map tells, and reading all of it would take. */
+  async allocateEncrypted(request: AllocateRequest & FormatRequest): Promise<LuksHeader> {
+    await this.allocate(request);
+    try {
+      await using zvol = await this.openZvol(request.volume, "read-write");
+      return await this.format.runOnNew(zvol, request);
+    } catch (thrown) {
+      throw await afterRemoval(this.dataset(request.volume), thrown);
+    }
+  }
+
+  /** A link to the device of a volume that had this name is removed by udev in its own time. */
+  private async requireNoDevice(dataset: ZfsDataset): Promise<void> {
+    const { path } = dataset;
+    if ((await blockDeviceAt(path)) === "absent") return;
+    if (await dataset.isThere()) throw volumeExists(path);
+    for (let waited = 0; waited < this.patience; waited += PAUSE) {
+      if ((await blockDeviceAt(path)) === "absent") return;
+      await setTimeout(PAUSE);
+    }
+    throw volumeNotAllocated(path, `a device of this name is there, and was ${this.patience / 1000} s later`);
+  }
+
+  /** Bytes of a new volume, as soon as it has its device. @throws VOLUME_ALLOCATE_FAILED, VOLUME_UNREADABLE */
+  private async sizeWhenThere(dataset: ZfsDataset): Promise<bigint> {
+    const { volsize } = await dataset.sizes();
+    for (let waited = 0; waited < this.patience; waited += PAUSE) {
+      // a link that was left of another volume leads to its device
+      if ((await deviceSize(dataset.path)) === volsize && (await this.isDeviceOf(dataset))) return volsize;
+      await setTimeout(PAUSE);
+    }
+    throw volumeNotAllocated(dataset.path, `it had no device within ${this.patience / 1000} s`);
+  }
+
+  /** As the module itself says; true where its helper for udev is not there to ask. */
+  private async isDeviceOf({ name, path }: ZfsDataset): Promise<boolean> {
+    if (findTool("zvol_id") === undefined) return true;
+    const device = await realpath(path).catch(() => path);
+    const { exitCode, stdout } = await this.runner.run({ tool: "zvol_id", args: [device], answers: [1] });
+    return exitCode === 0 && stdout.trim().replaceAll("+", " ") === name;
   }
 
   private openZvol(volume: Volume, access: Access): Promise<Zvol> {
@@ -103,15 +152,21 @@ async function isWhole(path: string): Promise<boolean> {
   return stats === undefined || !existsSync(`/sys/dev/block/${deviceNumber(stats)}/partition`);
 }
 
-/** Bytes of a new volume, as soon as it has its device. @throws VOLUME_ALLOCATE_FAILED, VOLUME_UNREADABLE */
-async function sizeWhenThere(dataset: ZfsDataset, patience: number): Promise<bigint> {
-  const { volsize } = await dataset.sizes();
-  for (let waited = 0; waited < patience; waited += PAUSE) {
-    // a link that was left of another volume leads to a device of another size, or to none
-    if ((await deviceSize(dataset.path)) === volsize) return volsize;
-    await setTimeout(PAUSE);
+/** Removes what was just made. @returns the error that led here, saying what is left where that fails as well */
+async function afterRemoval(dataset: ZfsDataset, thrown: unknown): Promise<unknown> {
+  try {
+    await dataset.destroy();
+    return thrown;
+  } catch (failure) {
+    const [{ code, message, why }, { why: left, hint }] = [asLuksmithError(thrown), asLuksmithError(failure)];
+    const reasons = [why, `what was made could not be removed again: ${left}`];
+    return new LuksmithError(code, {
+      what: message,
+      why: reasons.filter((reason) => reason !== undefined).join("; "),
+      ...(hint === undefined ? {} : { hint }),
+      cause: thrown,
+    });
   }
-  throw volumeNotAllocated(dataset.path, `it had no device within ${patience / 1000} s`);
 }
 
 async function deviceSize(path: string): Promise<bigint | undefined> {

@@ -6,6 +6,7 @@ import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { collectKeys, disposeOf, type Selection } from "../../../src/keystore/transfer/collect.js";
 import { restoreKeys, type RestoreResult } from "../../../src/keystore/transfer/restore.js";
 import type { Target } from "../../../src/keystore/transfer/target.js";
+import type { WantedGuest } from "../../../src/keystore/transfer/of-guest.js";
 import { throwAwayRecord } from "../../../src/keystore/round-trip.js";
 import { Secret } from "../../../src/secret/secret.js";
 import { FakeFailingKeystore } from "../../fake/failing-keystore.js";
@@ -18,8 +19,14 @@ beforeEach(async () => {
   world = await twoKeystores();
 });
 
-async function collected({ a, b }: TwoKeystores, selection: Partial<Selection> = {}): Promise<string[]> {
-  const keys = await collectKeys([a, b], { guests: [], uuids: [], ...selection });
+type Wanted = Partial<Omit<Selection, "guests"> & { guests: (string | WantedGuest)[] }>;
+
+async function collected(
+  { a, b }: TwoKeystores,
+  { guests = [], uuids = [] }: Wanted = {},
+): Promise<string[]> {
+  const wanted = guests.map((guest) => (typeof guest === "string" ? { called: guest } : guest));
+  const keys = await collectKeys([a, b], { guests: wanted, uuids });
   const texts = keys.map(({ keystore, record, passphrase }) => {
     return `${record.guest.name} ${record.disk} ${record.state} ${passphrase.use(String)} ${keystore}`;
   });
@@ -53,7 +60,40 @@ describe("collecting keys", () => {
     expect(await collected(world, { uuids })).toEqual(["mail vda pending x a"]);
   });
 
-  it.each<[what: string, code: string, selection: () => Partial<Selection>]>([
+  it("takes all of a guest, by whatever name and id its keys were recorded", async () => {
+    const [nameless, first, renamed] = [
+      of("100", "a", "100"),
+      of("web1", "b", "100"),
+      of("other", "c", "100"),
+    ];
+    const [foreign, elsewhere] = [of("template", "d", "900"), of("mail", "e", "101")];
+    for (const record of [nameless, first, renamed, foreign, elsewhere])
+      await storeText(world.a, record, "x");
+    const all = ["100 a pending x a", "other c pending x a", "web1 b pending x a"];
+    for (const guest of ["100", "web1", "other"]) {
+      expect(await collected(world, { guests: [guest] })).toEqual(all);
+    }
+    const known = { id: "100", uses: [keyUuidOf(first), keyUuidOf(foreign)] };
+    expect(await collected(world, { guests: [{ called: "today", known }] })).toEqual([
+      all[0],
+      all[1],
+      "template d pending x a",
+      all[2],
+    ]);
+  });
+
+  it("fails where a disk needs a key that nobody has, and where the name was another guest's", async () => {
+    await storeText(world.a, of("web1", "a", "100"), "x");
+    const wanted = (known: NonNullable<WantedGuest["known"]>) => ({ guests: [{ called: "web1", known }] });
+    const lacking = { id: "100", uses: [newKeyUuid()] };
+    await expect(collected(world, wanted(lacking))).rejects.toMatchObject({ code: "KEY_NOT_FOUND" });
+    await expect(collected(world, wanted({ id: "200", uses: [] }))).rejects.toMatchObject({
+      code: "GUEST_NOT_FOUND",
+      hint: expect.stringContaining("use its id: 100") as string,
+    });
+  });
+
+  it.each<[what: string, code: string, selection: () => Wanted]>([
     ["a key that nobody has", "KEY_NOT_FOUND", () => ({ uuids: [newKeyUuid()] })],
     ["a guest without keys", "GUEST_NOT_FOUND", () => ({ guests: ["nobody"] })],
     ["two guests of one name", "GUEST_NOT_FOUND", () => ({ guests: ["twin"] })],

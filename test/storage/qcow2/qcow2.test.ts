@@ -146,7 +146,7 @@ describe("qcow2 image files", () => {
     await workshop.backend.createEncrypted(request);
     expect(workshop.runner.lines.map((line) => line.replace(request.uuid, "UUID"))).toEqual([
       "flock -x -w 60 -E 75 3",
-      "qemu-io --image-opts driver=blkdebug,image.driver=file,image.filename=/proc/self/fd/3," +
+      "qemu-io --image-opts driver=blkdebug,image.driver=file,image.filename=/proc/self/fd/3,image.locking=on," +
         "unshare-child-perms.0=write,unshare-child-perms.1=resize",
       "qemu-img map -U --output=json -f qcow2 -- /proc/self/fd/3",
       "qemu-img create -q -f qcow2 -o cluster_size=65536,compat=1.1,refcount_bits=16,lazy_refcounts=off -- " +

@@ -271,7 +271,7 @@ describe("raw image files", () => {
     await workshop.backend.createEncrypted(request);
     expect(workshop.runner.lines.map((line) => line.replace(request.uuid, "UUID"))).toEqual([
       "flock -x -w 60 -E 75 3",
-      "qemu-io --image-opts driver=blkdebug,image.driver=file,image.filename=/proc/self/fd/3," +
+      "qemu-io --image-opts driver=blkdebug,image.driver=file,image.filename=/proc/self/fd/3,image.locking=on," +
         "unshare-child-perms.0=write,unshare-child-perms.1=resize",
       "cryptsetup luksFormat -q --type luks1 --uuid UUID --cipher aes-xts-plain64 --key-size 512 --hash sha256 " +
         "--offset 4096 --pbkdf-force-iterations 1000 --key-file /proc/self/fd/4 -- /proc/self/fd/3",

@@ -7,7 +7,7 @@ import { LuksmithError } from "../../../src/error/luksmith-error.js";
 import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { Secret } from "../../../src/secret/secret.js";
 import { createStorageRegistry } from "../../../src/storage/index.js";
-import { canAllocate, type FormatRequest } from "../../../src/storage/storage-backend.js";
+import { allocatesEncrypted, canAllocate, type FormatRequest } from "../../../src/storage/storage-backend.js";
 import type { BlockVolume } from "../device-workshop.js";
 import { run } from "../qemu.js";
 import { MIB, SPEC } from "../workshop.js";
@@ -169,4 +169,40 @@ it("leaves partitions of zvols to the storage backend for block devices", async 
   } finally {
     run("losetup", ["--detach", loop]);
   }
+});
+
+describe("a zvol that is made and encrypted at once", () => {
+  const allocate = (wanted: BlockVolume) => {
+    const { backend } = workshop;
+    if (!allocatesEncrypted(backend)) throw new Error("it cannot");
+    return backend.allocateEncrypted({ ...request, volume: wanted, guestSize: BigInt(4 * MIB) });
+  };
+
+  it("has its header", async () => {
+    // its device is the next new volume's
+    workshop.remove(volume);
+    await allocate(volume);
+    expect(await workshop.backend.probe(volume, "header")).toMatchObject({
+      kind: "luks",
+      header: { uuid: request.uuid },
+    });
+  });
+
+  it("is not made where the name leads to another volume's device", async () => {
+    const stale: BlockVolume = { ...volume, path: `${volume.path}-stale` };
+    symlinkSync(volume.path, stale.path);
+    await expectRefusal(() => allocate(stale), {
+      code: "VOLUME_ALLOCATE_FAILED",
+      why: /device of this name/,
+    });
+    rmSync(stale.path);
+  });
+
+  it.each([0, 2 * MIB - 512, 6 * MIB - 512])("is not formatted where byte %i is data", async (offset) => {
+    workshop.writeData(volume, offset);
+    workshop.remove(volume);
+    const failure = await allocate(volume).catch((thrown: unknown) => thrown);
+    expect(failure).toMatchObject({ code: "VOLUME_NOT_EMPTY" });
+    expect(run("sh", ["-c", `! [ -e "${volume.path}" ] && echo gone`]).trim()).toBe("gone");
+  });
 });

@@ -119,8 +119,8 @@ describe("allocate", () => {
       { fails: `cannot destroy '${NAME}': dataset is busy` },
     );
     await expect(allocate(zfs)).rejects.toMatchObject({
-      code: "VOLUME_ALLOCATE_FAILED",
-      why: `cannot destroy '${NAME}': dataset is busy`,
+      code: "VOLUME_UNREADABLE",
+      why: `zfs told no volsize of it; what was made could not be removed again: cannot destroy '${NAME}': dataset is busy`,
       hint: `zfs destroy '${NAME}'`,
     });
   });

@@ -1,17 +1,18 @@
 import { createHash } from "node:crypto";
-import { lstatSync, readdirSync, unlinkSync } from "node:fs";
+import { lstatSync, readdirSync, readFileSync, unlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { errnoOf } from "../error/luksmith-error.js";
 import { isClaim, takeOver } from "./claim.js";
 
-const TEMPORARY = /^\..+\.(?<pid>[0-9]{1,10})\.(?:(?<host>[0-9a-f]{8})-)?[0-9a-f]{16}\.tmp$/;
+const TEMPORARY =
+  /^\..+\.(?<pid>[0-9]{1,10})\.(?:(?<host>[0-9a-f]{8})-)?(?:(?<boot>[0-9a-f]{8})-)?[0-9a-f]{16}\.tmp$/;
 /** Milliseconds after which no write can still be under way, whoever has the process id by now. */
 const ABANDONED_AFTER = 3_600_000;
 
 /** What a file is called while `name` is being written; `random` is 16 hexadecimal digits. */
 export function temporaryName(name: string, random: string): string {
-  return `.${name}.${process.pid}.${thisHost()}-${random}.tmp`;
+  return `.${name}.${process.pid}.${thisHost()}-${thisBoot()}-${random}.tmp`;
 }
 
 /**
@@ -35,8 +36,8 @@ export function removeLeftovers(directory: string): void {
 }
 
 /** Files without a host were written by earlier versions, which knew of one host only. */
-function isOfNobody({ pid, host = thisHost() }: Partial<Record<string, string>>): boolean {
-  return host === thisHost() && !isRunning(Number(pid));
+function isOfNobody({ pid, host = thisHost(), boot = thisBoot() }: Partial<Record<string, string>>): boolean {
+  return host === thisHost() && (boot !== thisBoot() || !isRunning(Number(pid)));
 }
 
 function isOld(path: string): boolean {
@@ -45,7 +46,16 @@ function isOld(path: string): boolean {
 
 /** Nodes of a cluster have different names. */
 function thisHost(): string {
-  return createHash("sha256").update(hostname()).digest("hex").slice(0, 8);
+  return shortHash(hostname());
+}
+
+/** After a power cut, somebody else soon has the process id. */
+function thisBoot(): string {
+  return shortHash(readFileSync("/proc/sys/kernel/random/boot_id", "latin1"));
+}
+
+function shortHash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 8);
 }
 
 function isRunning(pid: number): boolean {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { hostForThisFile } from "./support/each-test.js";
 import type { TestGuest } from "./support/guests.js";
+import { nobodyAtWork } from "./support/leftovers.js";
 import { expectNothingLeft } from "./support/nothing-left.js";
 import { luksUuidOf, makeVolume } from "./support/volumes.js";
 
@@ -48,6 +49,7 @@ describe("while a disk is attached", () => {
         await host().stop(guest);
         const { exitCode, stderr } = await attaching;
         expect(exitCode === 0 || stderr.startsWith("error: "), stderr).toBe(true);
+        await nobodyAtWork(host());
         await expectNothingLeft(host());
         await host().must("attach", "web1", "sdb", path, ...USB);
         expect((await host().blocks(guest))["sdb"]).toBe(sdb);

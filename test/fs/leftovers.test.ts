@@ -36,6 +36,16 @@ describe("leftovers of killed writes", () => {
     expect(Object.keys(treeOf(directory))).toEqual([`.key.json.1.${RANDOM}.tmp`]);
   });
 
+  it("are removed when this host has started anew since, whoever has the process id now", () => {
+    const now = temporaryName("key.json", RANDOM);
+    const [, boot = ""] = /-([0-9a-f]{8})-/.exec(now) ?? [];
+    const before = now.replace(`-${boot}-`, `-${boot === "00000000" ? "11111111" : "00000000"}-`);
+    const elsewhere = before.replace(/\.[0-9a-f]{8}-/, ".ffffffff-");
+    const directory = directoryWith(now, before, elsewhere);
+    removeLeftovers(directory);
+    expect(Object.keys(treeOf(directory)).sort()).toEqual([elsewhere, now].sort());
+  });
+
   it("are told from everything else", () => {
     const pid = deadPid();
     const others = [

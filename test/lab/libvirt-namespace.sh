@@ -31,7 +31,13 @@ for private in /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt
   fi
 done
 
-hostname "$(basename "$dir")"
+# a host that starts anew still has its name
+name=$(basename "$dir")
+if [ -n "$state" ]; then
+  [ -s "$state/hostname" ] || { echo "$name" >"$state/hostname" && sync "$state/hostname"; }
+  name=$(cat "$state/hostname")
+fi
+hostname "$name"
 listen=0
 if [ -n "$address" ]; then
   listen=1

@@ -1,5 +1,7 @@
+import { FileAuditLog } from "./audit/file-audit-log.js";
 import { Container } from "./di.js";
 import { SYSTEM_CLOCK } from "./event/clock.js";
+import { Keyslots } from "./encryption/keyslots.js";
 import { createMappings, createProviders } from "./encryption/index.js";
 import { GuestPreparation } from "./event/guest-preparation.js";
 import { PostStopHandler } from "./event/post-stop.js";
@@ -7,9 +9,11 @@ import { PreMigrateHandler } from "./event/pre-migrate.js";
 import { PreStartHandler } from "./event/pre-start.js";
 import { ExecaCommandRunner } from "./exec/command-runner.js";
 import { leaveBehind } from "./exec/left-behind.js";
+import { FileHeaderVault } from "./headers/file-header-vault.js";
 import { hostAdapterFor, type KnownHost } from "./host/index.js";
 import type { CacheOptions } from "./keystore/cache/file-key-cache.js";
 import { keyCacheFor } from "./keystore/cache/index.js";
+import { KeyLocks } from "./keystore/key-locks.js";
 import { createKeyring } from "./keystore/index.js";
 import { WinstonLogger } from "./log/winston-logger.js";
 import type { LogLevel } from "./log/logger.js";
@@ -18,6 +22,7 @@ import { GuestLocks } from "./plan/guest-locks.js";
 import type { Secret } from "./secret/secret.js";
 import type { EffectiveSettings } from "./settings/settings.js";
 import { createStorageRegistry } from "./storage/index.js";
+import { VolumeLocks } from "./storage/volume-lock.js";
 import * as t from "./tokens.js";
 
 export interface Composition {
@@ -58,7 +63,17 @@ export function compose({ settings, host, humanLevel, copies = "look-up", token 
     .factory(t.STORAGE, (c) => createStorageRegistry(c.resolve(t.COMMAND_RUNNER), settings.storage))
     .factory(t.PROVIDERS, (c) => createProviders(c.resolve(t.COMMAND_RUNNER), settings.legacy))
     .factory(t.MAPPINGS, (c) => createMappings(c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.KEYSLOTS, (c) => new Keyslots(c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.AUDIT, (c) => {
+      const [runner, clock] = [c.resolve(t.COMMAND_RUNNER), c.resolve(t.CLOCK)];
+      return new FileAuditLog({ ...settings.audit, runner, clock, logger: () => c.resolve(t.LOGGER) });
+    })
+    .factory(t.HEADER_VAULT, (c) => {
+      const locks = new VolumeLocks(c.resolve(t.COMMAND_RUNNER));
+      return new FileHeaderVault(settings.headers, locks, c.resolve(t.CLOCK));
+    })
     .factory(t.GUEST_LOCKS, (c) => new GuestLocks(c.resolve(t.COMMAND_RUNNER)))
+    .factory(t.KEY_LOCKS, (c) => new KeyLocks(c.resolve(t.COMMAND_RUNNER)))
     .value(t.ARRIVALS, new Arrivals())
     .value(t.LEAVE_BEHIND, leaveBehind)
     .class(t.PREPARATION, GuestPreparation)

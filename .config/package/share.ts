@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { COMPLETIONS } from "../../src/cli/completion.js";
 import { createProgram } from "../../src/cli/program.js";
-import { renderReapUnits } from "../../src/host/reap-units.js";
+import { renderReapUnits, renderRotateUnits } from "../../src/host/reap-units.js";
 import { loadManifest } from "../../src/manifest/load.js";
 import { manPage } from "./man-page.js";
 
@@ -16,19 +16,22 @@ const PROXMOX = "/usr/share/perl5/PVE/QemuServer.pm";
 
 const { version } = loadManifest();
 const program = createProgram();
-const { service, timer } = renderReapUnits(
-  { host: "proxmox", version, node: NODE, cli: `${ENGINE}/dist/cli/luksmith.js` },
-  "It belongs to the Debian package luksmith.",
-  PROXMOX,
-);
+const target = { host: "proxmox", version, node: NODE, cli: `${ENGINE}/dist/cli/luksmith.js` } as const;
+const OWNER = "It belongs to the Debian package luksmith.";
+const units = {
+  reap: renderReapUnits(target, OWNER, PROXMOX),
+  rotate: renderRotateUnits(target, OWNER, PROXMOX),
+};
 
 rmSync(SHARE, { recursive: true, force: true });
 write("man/man1/luksmith.1", manPage(program, version));
 write("bash-completion/completions/luksmith", COMPLETIONS.bash(program));
 write("zsh/vendor-completions/_luksmith", COMPLETIONS.zsh(program));
 write("fish/vendor_completions.d/luksmith.fish", COMPLETIONS.fish(program));
-write("systemd/luksmith-reap.service", service);
-write("systemd/luksmith-reap.timer", timer);
+for (const [name, { service, timer }] of Object.entries(units)) {
+  write(`systemd/luksmith-${name}.service`, service);
+  write(`systemd/luksmith-${name}.timer`, timer);
+}
 // "luksmith uninstall" asks it in a tree, as the package's scripts do
 copyFileSync(new URL("may-be-removed", import.meta.url), `${SHARE}/may-be-removed`);
 

@@ -2,7 +2,7 @@ import type { Container } from "../di.js";
 import { asLuksmithError, type LuksmithError, renderError } from "../error/luksmith-error.js";
 import type { Keystore } from "../keystore/keystore.js";
 import { KEYRING, SETTINGS } from "../tokens.js";
-import { type Problem, problemOf } from "./problem.js";
+import { type Problem, problemOf } from "../error/problem.js";
 
 export interface Answers<T> {
   readonly answers: readonly { readonly keystore: Keystore; readonly answer: T }[];

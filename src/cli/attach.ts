@@ -10,7 +10,7 @@ import { execute } from "../plan/execute.js";
 import { refuseForbiddenFormats } from "../plan/format-permission.js";
 import { type AttachFacts, withDisks } from "../plan/gather-attach.js";
 import { refuseUnableFormats, refuseUnableMapping } from "../plan/host-ability.js";
-import { copiesIn, warnOfCopy } from "../plan/key-copies.js";
+import { copiesIn, refuseFormerCopies, warnOfCopy } from "../plan/key-copies.js";
 import { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
 import { warnOfPlain } from "../plan/plain-warning.js";
@@ -19,7 +19,8 @@ import { refuseMappedElsewhere } from "../plan/refuse-mapped.js";
 import { renderStep } from "../plan/render.js";
 import type { Plan } from "../plan/step.js";
 import { CLOCK, LOGGER, SETTINGS } from "../tokens.js";
-import { changeGuest, resourcesOf } from "./change.js";
+import { changeGuest } from "./change.js";
+import { resourcesOf } from "../plan/resources.js";
 import { newDisk } from "./new-disk.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
@@ -129,6 +130,7 @@ async function planned(
   const running = guest.running ? await host.readRunningGuest(guest) : undefined;
   const facts = await attachFacts(container, { persistent: guest, running }, task, resources, session);
   const { disk, uuid } = facts;
+  if (facts.kind === "configured") await refuseFormerCopies(guest, [facts.fact], storage, session);
   await refuseMappedElsewhere(
     withDisks(guest, [{ ...disk, ...(uuid && { encryption_secret_uuid: uuid }) }]),
     mappings.claims(),

@@ -12,7 +12,7 @@ import { abilityFor, type DiskAbility, type GuestAbility } from "../plan/guest-a
 import { volumeName } from "../storage/volume.js";
 import { HOST, KEYRING, PROVIDERS, SETTINGS, STORAGE } from "../tokens.js";
 import { print, printJson, printTable } from "./output.js";
-import { problemOf } from "./problem.js";
+import { problemOf } from "../error/problem.js";
 import { readStandardInput } from "./standard-input.js";
 
 interface Options {

@@ -1,12 +1,23 @@
 import type { Container } from "../di.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
-import type { Resources } from "../plan/perform.js";
+import { followSettings } from "./follow-settings.js";
 import type { Plan } from "../plan/step.js";
-import { ARRIVALS, GUEST_LOCKS, HOST, KEYRING, LOGGER, MAPPINGS, PROVIDERS, STORAGE } from "../tokens.js";
+import { GUEST_LOCKS, HOST, LOGGER } from "../tokens.js";
 
 export interface GuestChange {
   /** What the log calls it. */
-  readonly command: "protect" | "grow" | "attach" | "detach" | "convert" | "adopt";
+  readonly command:
+    | "protect"
+    | "grow"
+    | "attach"
+    | "detach"
+    | "convert"
+    | "adopt"
+    | "rotate"
+    | "unprotect"
+    | "purge"
+    | "escrow"
+    | "separate";
   /** Name or id. */
   readonly guest: string;
   readonly manner: "apply" | "dry-run";
@@ -29,7 +40,11 @@ export async function changeGuest(
   const logger = container.resolve(LOGGER);
   try {
     const guest = await container.resolve(HOST).readGuest(name);
-    const { stages } = await container.resolve(GUEST_LOCKS).hold(guest, () => work(guest.id));
+    const { stages } = await container.resolve(GUEST_LOCKS).hold(guest, async () => {
+      const plan = await work(guest.id);
+      if (ENCRYPTING.has(command)) await followSettings(container, guest.id);
+      return plan;
+    });
     logger.info(`${command} done`, { guest: name, steps: stages.flat().map((step) => step.kind) });
   } catch (thrown) {
     const error = asLuksmithError(thrown);
@@ -40,15 +55,13 @@ export async function changeGuest(
   }
 }
 
-/** What a plan is made and done with. */
-export function resourcesOf(container: Container): Resources {
-  return {
-    host: container.resolve(HOST),
-    keyring: container.resolve(KEYRING),
-    storage: container.resolve(STORAGE),
-    providers: container.resolve(PROVIDERS),
-    mappings: container.resolve(MAPPINGS),
-    arrivals: container.resolve(ARRIVALS),
-    logger: container.resolve(LOGGER),
-  };
-}
+/** What makes encrypted disks, which get the recovery keyslots that the settings want. */
+const ENCRYPTING: ReadonlySet<GuestChange["command"]> = new Set([
+  "protect",
+  "attach",
+  "convert",
+  // only that of volume keys changes a guest
+  "rotate",
+  // destroys those of the original
+  "separate",
+]);

@@ -1,34 +1,31 @@
 import { existsSync } from "node:fs";
 import { Command, Option } from "commander";
-import { type ConvertPorts, convertDisk } from "../convert/convert-disk.js";
-import { type ConvertTarget, gatherConvertFacts } from "../convert/gather-convert.js";
-import { type ConvertPlan, planConvert } from "../convert/plan-convert.js";
+import { convertByCopy } from "../convert/convert-by-copy.js";
+import { defaultTarget } from "../convert/default-target.js";
+import type { ConvertTarget } from "../convert/gather-convert.js";
 import { removalOf } from "../convert/removal.js";
-import { stagesOf, tasksOf } from "../convert/convert-tasks.js";
 import type { Container } from "../di.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { EngineChoice } from "../encryption/encryption-providers.js";
 import { LuksmithError } from "../error/luksmith-error.js";
-import { printable } from "../error/printable.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
-import { newKeyUuid } from "../keystore/key-uuid.js";
-import { KeySession } from "../plan/key-session.js";
+import { protectCommand } from "../plan/commands.js";
 import type { Resources } from "../plan/perform.js";
 import { planOf, type Plan } from "../plan/step.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
 import { lvNameOf } from "../storage/lvm/lvm-name.js";
-import type { PathVolume } from "../storage/volume.js";
-import { VolumeLocks } from "../storage/volume-lock.js";
-import { CLOCK, COMMAND_RUNNER, SETTINGS } from "../tokens.js";
-import { changeGuest, resourcesOf } from "./change.js";
+import { volumeName } from "../storage/volume.js";
+import { SETTINGS } from "../tokens.js";
+import { changeGuest } from "./change.js";
+import { resourcesOf } from "../plan/resources.js";
+import { volumeAt } from "./conversion-options.js";
 import { requireDisk } from "./guest-disk.js";
-import { isDevice, isVolumePath } from "./new-disk.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
-import { WATCHER } from "./percent-progress.js";
+import { DRY_WATCHER, WATCHER } from "./percent-progress.js";
 
 interface Options {
   readonly to?: string;
@@ -78,8 +75,6 @@ async function convertOne(
   options: Options,
 ): Promise<Plan> {
   const resources = resourcesOf(container);
-  const runner = container.resolve(COMMAND_RUNNER);
-  const settings = container.resolve(SETTINGS);
   const guest = await resources.host.readGuest(nameOrId);
   const disk = requireDisk(guest, dev);
   if (isConverted(disk)) {
@@ -91,26 +86,30 @@ async function convertOne(
     }
     return planOf();
   }
-  using session = new KeySession();
+  if (!disk.encrypted) throw notEncrypted(guest, dev);
+  const settings = container.resolve(SETTINGS);
   const request = requestFor(guest, dev, options, settings);
-  const choice = options.engine ?? settings.encryption.engine;
-  const question = { guest, disk, request, target: targetFor(guest, disk, options), choice };
-  const facts = await gatherConvertFacts(question, { ...resources, runner }, session);
-  const plan = planConvert(facts, { now: container.resolve(CLOCK).now(), newUuid: newKeyUuid });
-  if (options.dryRun) {
-    tasksOf(plan).forEach((task) => print(`would ${task}`));
-  } else {
-    const ports: ConvertPorts = {
-      resources,
-      session,
-      runner,
-      locks: new VolumeLocks(runner),
-      watcher: WATCHER,
-    };
-    await convertDisk(plan, ports);
-    print(ending(plan));
+  const engine = options.engine ?? settings.encryption.engine;
+  const watcher = options.dryRun ? DRY_WATCHER : WATCHER;
+  const plan = await convertByCopy(container, {
+    ...{ guest, disk, watcher },
+    goal: { to: "encrypted", request, engine },
+    target: targetFor(guest, disk, options),
+    manner: options.dryRun ? "dry-run" : "apply",
+  });
+  if (!options.dryRun) {
+    const after = requireDisk(await resources.host.readGuest(nameOrId), dev);
+    print(ending(guest, disk, after));
   }
-  return planOf(...stagesOf(plan));
+  return plan;
+}
+
+function notEncrypted(guest: ConfiguredGuest, dev: string): LuksmithError {
+  return new LuksmithError("DISK_NOT_ENCRYPTED", {
+    what: `cannot convert disk ${dev} of guest ${guest.name}: it is not encrypted`,
+    why: "only plain dm-crypt volumes are converted to LUKS by this command",
+    hint: `encrypt it: ${protectCommand(guest, [dev])} --convert; for a volume that Nova encrypted, see luksmith adopt`,
+  });
 }
 
 function isConverted({ encryption_format: format, encryption_secret_uuid: uuid }: DiskMapping): boolean {
@@ -138,28 +137,16 @@ function requestFor(
 
 /** @throws USAGE */
 function targetFor(guest: ConfiguredGuest, disk: DiskMapping, { to, pool }: Options): ConvertTarget {
-  const from = disk.volume.kind === "block" ? lvNameOf(disk.volume.path) : undefined;
   const more = pool === undefined ? {} : { pool };
-  if (to !== undefined) return { volume: volumeAt(to), isNamed: true, ...more };
-  if (from !== undefined) {
-    const path = `/dev/${from.group}/${from.volume}-luks`;
-    return { volume: { kind: "block", path, format: "raw" }, isNamed: false, ...more };
-  }
-  throw new LuksmithError("USAGE", {
-    what: `cannot tell where disk ${disk.dev} of guest ${guest.name} is to be copied`,
-    why: "it is no logical volume",
-    hint: "say --to VOLUME",
-  });
-}
-
-function volumeAt(path: string): PathVolume {
-  if (!isVolumePath(path)) {
+  if (to !== undefined) return { volume: volumeAt(to, disk.volume), isNamed: true, ...more };
+  if (disk.volume.kind !== "block" || lvNameOf(disk.volume.path) === undefined) {
     throw new LuksmithError("USAGE", {
-      what: `"${printable(path)}" names no volume`,
-      hint: "it must be an absolute path, without . and ..",
+      what: `cannot tell where disk ${disk.dev} of guest ${guest.name} is to be copied`,
+      why: "it is no logical volume",
+      hint: "say --to VOLUME",
     });
   }
-  return { kind: isDevice(path) ? "block" : "file", path, format: "raw" };
+  return { volume: defaultTarget(disk, "encrypted"), isNamed: false, ...more };
 }
 
 /** What a conversion of this disk has left, where the keystores tell. */
@@ -174,12 +161,12 @@ async function oldVolumes({ id }: Guest, dev: string, { keyring }: Resources): P
 }
 
 /** The old volume is the administrator's to remove, once he has seen the guest run. */
-function ending({ guest, disk, source, target, record }: ConvertPlan): string {
-  const { uuid, annotation, lv } = source;
-  const old = annotation.volume.path;
+function ending(guest: ConfiguredGuest, before: DiskMapping, after: DiskMapping): string {
+  const old = volumeName(before.volume);
+  const uuid = before.encryption_secret_uuid ?? "";
   return [
-    `${guest.name}: ${disk} is ${target.volume.path} now, encrypted under key ${record.uuid}`,
+    `${guest.name}: ${before.dev} is ${volumeName(after.volume)} now, encrypted under key ${after.encryption_secret_uuid ?? ""}`,
     `${old} and its key ${uuid} are as they were`,
-    ...removalOf(old, lv, uuid),
+    ...removalOf(old, lvNameOf(old), uuid),
   ].join("\n");
 }

@@ -1,12 +1,15 @@
 import { Argument, Command } from "commander";
+import { recorded } from "../audit/recorded.js";
 import type { Container } from "../di.js";
 import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import { printable } from "../error/printable.js";
+import { deleteFormer, type FormerRecord, formerOf } from "../keystore/delete-former.js";
+import { lockedWith } from "../keystore/key-locks.js";
 import { canDelete, type Key, type KeyDeleter, type Keystore } from "../keystore/keystore.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import { disposeOf } from "../keystore/transfer/collect.js";
 import { requireUnused, type VolumeClaim } from "../plan/key-disposal.js";
-import { GUEST_LOCKS, HOST, KEYRING, LOGGER, STORAGE } from "../tokens.js";
+import { AUDIT, GUEST_LOCKS, HOST, KEY_LOCKS, KEYRING, LOGGER, STORAGE } from "../tokens.js";
 import { confirm } from "./confirm.js";
 import { parseKeyArgument } from "./key-argument.js";
 import { open } from "./open.js";
@@ -22,8 +25,8 @@ export function deleteCommand(): Command {
   return new Command("delete")
     .summary("delete a key that nothing needs any more")
     .description(
-      "Deletes one key for good, from every keystore that has it. Refuses while a guest of this host or a volume uses " +
-        "it, and while that cannot be told.",
+      "Deletes one key for good, from every keystore that has it, and its former passphrases with it. Refuses while a " +
+        "guest of this host or a volume uses it, and while that cannot be told.",
     )
     .addArgument(new Argument("<uuid>", "UUID of the key").argParser(parseKeyArgument))
     .option("--volume-is-gone", "the volume cannot be found or read, and never will be")
@@ -38,7 +41,7 @@ async function deleteKey(uuid: KeyUuid, options: Options): Promise<void> {
   const first = await requireDeletable(uuid, claim, container);
   tellWhatIsLost(first);
   if (options.dryRun) {
-    print(`would delete key ${uuid} from ${namesOf(first)}`);
+    print(`would delete key ${uuid} from ${namesOf(first)}${withFormer(first)}`);
     return;
   }
   const { guest } = first.record;
@@ -47,16 +50,28 @@ async function deleteKey(uuid: KeyUuid, options: Options): Promise<void> {
   const about = { guest: guest.name, key: uuid };
   try {
     // looked at again: whoever held the lock, or was waited for at the terminal, may have come to need it
-    const deleted = await container.resolve(GUEST_LOCKS).hold(guest, async () => {
+    const work = async () => {
       const found = await requireDeletable(uuid, claim, container);
-      for (const keystore of found.keystores) await deleteFrom(keystore, uuid);
+      const { disk, volume } = found.record;
+      const use = { event: "delete", guest, disk, volume, key: uuid } as const;
+      container.resolve(AUDIT).requireWritable();
+      await deleteFormer(found.former, container.resolve(AUDIT));
+      const uses = found.keystores.map(({ name: keystore }) => ({ ...use, keystore }));
+      await recorded(container.resolve(AUDIT), uses, async () => {
+        for (const keystore of found.keystores) await deleteFrom(keystore, uuid);
+        return undefined;
+      });
       // a key that no keystore has is forgotten by the cache as well
       const left = await container.resolve(KEYRING).locate(uuid);
       if (left.kind === "found") left.key.passphrase.dispose();
       return found;
-    });
+    };
+    const keyLocks = container.resolve(KEY_LOCKS);
+    const deleted = await container
+      .resolve(GUEST_LOCKS)
+      .hold(guest, () => keyLocks.hold(lockedWith(first.record), work));
     logger.info("keys delete done", about);
-    print(`deleted key ${uuid} from ${namesOf(deleted)}`);
+    print(`deleted key ${uuid} from ${namesOf(deleted)}${withFormer(deleted)}`);
   } catch (thrown) {
     const error = asLuksmithError(thrown);
     logger.error("keys delete failed", { ...about, error });
@@ -70,6 +85,7 @@ async function deleteKey(uuid: KeyUuid, options: Options): Promise<void> {
 interface Found {
   readonly record: Key["record"];
   readonly keystores: readonly (Keystore & KeyDeleter)[];
+  readonly former: readonly FormerRecord[];
 }
 
 /** @throws KEY_NOT_FOUND, KEY_IN_USE, and what keeps a keystore, a guest or the volume from telling */
@@ -85,7 +101,10 @@ async function requireDeletable(uuid: KeyUuid, claim: VolumeClaim, container: Co
     }
     const keystores = copies.map(({ keystore }) => requireDeleter(keystore));
     const record = copies[0]?.key.record;
-    if (record !== undefined) return { record, keystores };
+    if (record !== undefined) {
+      const former = await formerOf(uuid, await container.resolve(KEYRING).all());
+      return { record, keystores, former };
+    }
   } catch (thrown) {
     throw asLuksmithError(thrown).within(task);
   } finally {
@@ -132,6 +151,10 @@ function tellWhatIsLost({ record: { uuid, guest, disk, volume } }: Found): void 
   print(`key ${uuid} of disk ${disk} of guest ${guest.name}, volume ${volume}`);
   print("without it nobody can read that volume's copies, snapshots and backups any more");
   print("guests and volumes of other hosts cannot be seen from here");
+}
+
+function withFormer({ former: { length } }: Found): string {
+  return length === 0 ? "" : `, and ${length} former passphrase${length === 1 ? "" : "s"} of it`;
 }
 
 function namesOf({ keystores }: Found): string {

@@ -1,17 +1,20 @@
 import { existsSync } from "node:fs";
 import { isatty } from "node:tty";
 import { Argument, Command, Option } from "commander";
+import type { AuditLog } from "../audit/audit-log.js";
+import { type PlannedUse, recorded, recordFailure } from "../audit/recorded.js";
 import type { Container } from "../di.js";
 import { LuksmithError } from "../error/luksmith-error.js";
-import { createFile } from "../fs/atomic-file.js";
+import { createFile, removeFile } from "../fs/atomic-file.js";
 import { PRIVATE_FILE } from "../fs/guarded-file.js";
 import { systemErrorOf } from "../fs/system-error.js";
-import type { Keystore } from "../keystore/keystore.js";
+import { keyUuidOf } from "../keystore/key-record.js";
+import type { Key, Keystore } from "../keystore/keystore.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import { encryptFor, requireRecipients } from "../keystore/transfer/age.js";
 import { collectKeys, disposeOf } from "../keystore/transfer/collect.js";
 import { writeEscrow } from "../keystore/transfer/escrow.js";
-import { CLOCK, KEYRING, LOGGER } from "../tokens.js";
+import { AUDIT, CLOCK, KEYRING, LOGGER } from "../tokens.js";
 import { collect, collectKeyArguments } from "./key-argument.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
@@ -62,9 +65,13 @@ async function exportKeys(uuids: readonly KeyUuid[] = [], options: Options): Pro
     if (keys.length === 0) {
       throw new LuksmithError("KEY_NOT_FOUND", { what: "there are no keys to export" });
     }
+    const audit = container.resolve(AUDIT);
+    audit.requireWritable();
     using plaintext = writeEscrow(keys, container.resolve(CLOCK).now());
     const file = await encryptFor(recipients, plaintext, armor ? "armor" : "binary");
-    write(file, output);
+    const uses = keys.map((key) => useOf(key, recipients, output));
+    if (output === undefined) await toStandardOutput(file, uses, audit);
+    else await recorded(audit, uses, () => toFile(file, output));
   } finally {
     disposeOf(keys);
   }
@@ -75,6 +82,12 @@ async function exportKeys(uuids: readonly KeyUuid[] = [], options: Options): Pro
     print(
       `exported ${countOf(keys.length, "key")} for ${countOf(recipients.length, "recipient")}: ${output}`,
     );
+}
+
+function useOf({ record }: Key, recipients: readonly string[], output: string | undefined): PlannedUse {
+  const { guest, disk, volume } = record;
+  const detail = `to ${output ?? "standard output"} for ${recipients.join(", ")}`;
+  return { event: "export", guest, disk, volume, key: keyUuidOf(record), detail };
 }
 
 /** Before any passphrase is fetched. @throws USAGE, OUTPUT_EXISTS */
@@ -94,16 +107,26 @@ async function keystoresFor({ from }: Options, container: Container): Promise<Ke
   return from === undefined ? keyring.all() : [await keyring.get(from)];
 }
 
+/** All of it, or this throws: of what was cut off no key can be decrypted. @throws OUTPUT_UNWRITABLE */
+async function toStandardOutput(file: Buffer, uses: readonly PlannedUse[], audit: AuditLog): Promise<void> {
+  // before: what is written may be read at once, and cannot be taken back
+  await audit.record(
+    ...uses.map((use) => ({ ...use, result: "done" as const, detail: `begins, ${use.detail ?? ""}` })),
+  );
+  try {
+    writeStandardOutput(file);
+  } catch (thrown) {
+    await recordFailure(audit, uses, thrown);
+    throw thrown;
+  }
+}
+
 /**
- * A file that is named is there whole, for root alone, or not at all. Standard output has taken all of it, or this
- * throws: of what was cut off no key can be decrypted.
+ * A file that is named is there whole, for root alone, or not at all. @returns what removes it again
  * @throws OUTPUT_EXISTS, OUTPUT_UNWRITABLE
  */
-function write(file: Buffer, output: string | undefined): void {
-  if (output === undefined) {
-    writeStandardOutput(file);
-    return;
-  }
+async function toFile(file: Buffer, output: string): Promise<() => Promise<void>> {
+  await Promise.resolve();
   try {
     if (createFile(output, file, PRIVATE_FILE.mode) === "exists") throw exists(output);
   } catch (thrown) {
@@ -111,6 +134,10 @@ function write(file: Buffer, output: string | undefined): void {
     if (failure === undefined) throw thrown;
     throw new LuksmithError("OUTPUT_UNWRITABLE", { what: `cannot write ${output}`, why: failure.text });
   }
+  return async () => {
+    await Promise.resolve();
+    removeFile(output);
+  };
 }
 
 function exists(path: string): LuksmithError {

@@ -1,14 +1,13 @@
 import { Command } from "commander";
+import type { KeyUse } from "../audit/audit-log.js";
 import { EXIT } from "../error/catalogue.js";
-import { LuksmithError } from "../error/luksmith-error.js";
-import { PRIVATE_FILE, readGuardedFile } from "../fs/guarded-file.js";
-import { systemErrorOf } from "../fs/system-error.js";
+import { keyUuidOf } from "../keystore/key-record.js";
 import { decryptWith } from "../keystore/transfer/age.js";
 import { disposeOf } from "../keystore/transfer/collect.js";
 import { type EscrowKey, readEscrow } from "../keystore/transfer/escrow.js";
+import { readIdentities } from "../keystore/transfer/identities.js";
 import { restoreKeys, type RestoreResult } from "../keystore/transfer/restore.js";
-import { Secret } from "../secret/secret.js";
-import { LOGGER } from "../tokens.js";
+import { AUDIT, KEY_LOCKS, LOGGER } from "../tokens.js";
 import { targetNamed } from "./key-target.js";
 import { open } from "./open.js";
 import { print } from "./output.js";
@@ -20,9 +19,6 @@ interface Options {
   readonly to: string;
   readonly dryRun?: true;
 }
-
-/** Bytes of an identity file; one line of it has less than 100, or 2 KiB for a hybrid one. */
-const IDENTITY_LIMIT = 64 * 1024;
 
 export function importCommand(): Command {
   return new Command("import")
@@ -45,16 +41,20 @@ async function importKeys(options: Options): Promise<void> {
   const target = await targetNamed(options.to, container);
   const keys = await readKeys(options);
   const logger = container.resolve(LOGGER);
+  const audit = container.resolve(AUDIT);
   const results: RestoreResult[] = [];
   try {
+    if (!options.dryRun) audit.requireWritable();
     using progress = new Progress("storing keys", keys.length);
-    await restoreKeys(keys, target, options.dryRun ? "dry-run" : "apply", (result) => {
+    const locks = container.resolve(KEY_LOCKS);
+    await restoreKeys(keys, target, locks, options.dryRun ? "dry-run" : "apply", (result) => {
       results.push(result);
       progress.step();
     });
   } finally {
     disposeOf(keys);
   }
+  if (!options.dryRun) await audit.record(...results.flatMap((result) => useOf(result, options.to)));
   results.forEach((result) => {
     const { record, outcome } = result;
     const about = { guest: record.guest.name, key: record.uuid, disk: record.disk };
@@ -66,6 +66,13 @@ async function importKeys(options: Options): Promise<void> {
   });
   await logger.close();
   process.exitCode = exitCodeOf(results);
+}
+
+function useOf(result: RestoreResult, keystore: string): KeyUse[] {
+  const { guest, disk, volume } = result.record;
+  const use = { event: "import", guest, disk, volume, key: keyUuidOf(result.record), keystore } as const;
+  if (result.outcome === "stored") return [{ ...use, result: "done" }];
+  return result.outcome === "failed" ? [{ ...use, result: "failed", code: result.error.code }] : [];
 }
 
 const WOULD: Record<RestoreResult["outcome"], string> = {
@@ -84,22 +91,6 @@ async function readKeys({ identity }: Options): Promise<EscrowKey[]> {
   });
   using plaintext = await decryptWith(identities, file);
   return readEscrow(plaintext);
-}
-
-/** @throws PERMISSIONS_UNSAFE, IDENTITY_REJECTED */
-function readIdentities(path: string): Secret {
-  try {
-    const bytes = readGuardedFile(path, PRIVATE_FILE, IDENTITY_LIMIT);
-    if (bytes !== undefined) return Secret.own(bytes);
-    throw unreadable(path, "there is no such file");
-  } catch (thrown) {
-    const failure = systemErrorOf(thrown);
-    throw failure === undefined ? thrown : unreadable(path, failure.text);
-  }
-}
-
-function unreadable(path: string, why: string): LuksmithError {
-  return new LuksmithError("IDENTITY_REJECTED", { what: `cannot read the identity file ${path}`, why });
 }
 
 function exitCodeOf(results: readonly RestoreResult[]): number {

@@ -28,10 +28,9 @@ function show(keys: KeysOutput["keys"], isComplete: boolean): void {
   }
   printTable(
     ["uuid", "state", "guest", "disk", "volume", "keystore", "created"],
-    keys.map((key) => [
+    belowTheirKeys(keys).map((key) => [
       key.uuid,
-      // its volume was destroyed, on Proxmox VE
-      key.freedAt === undefined ? key.state : "freed",
+      stateOf(key),
       key.guest.name,
       key.disk,
       key.volume,
@@ -39,4 +38,25 @@ function show(keys: KeysOutput["keys"], isComplete: boolean): void {
       key.createdAt,
     ]),
   );
+}
+
+/** Former passphrases below the key that had them, the newest first, and those of a key that is gone last. */
+function belowTheirKeys(keys: KeysOutput["keys"]): KeysOutput["keys"] {
+  const formers = keys.filter(({ archived }) => archived !== undefined);
+  const placed = keys
+    .filter(({ archived }) => archived === undefined)
+    .flatMap((key) => {
+      const its = formers.filter(({ archived }) => archived?.of === key.uuid);
+      its.sort((a, b) => (b.archived?.generation ?? 0) - (a.archived?.generation ?? 0));
+      return [key, ...its];
+    });
+  return [...placed, ...formers.filter((key) => !placed.includes(key))];
+}
+
+function stateOf({ state, freedAt, archived, conversion, rotation }: KeysOutput["keys"][number]): string {
+  if (archived !== undefined) return `${state} (of ${archived.of})`;
+  // its volume was destroyed, on Proxmox VE
+  if (freedAt !== undefined) return "freed";
+  if (conversion !== undefined) return `${state} (converting)`;
+  return rotation === undefined ? state : `${state} (rotating)`;
 }

@@ -5,7 +5,7 @@ import validate from "../generated/validate-keys-migrate.cjs";
 import type { MigrationResult } from "../keystore/transfer/migrate.js";
 import { SETTINGS } from "../tokens.js";
 import { print, printJson } from "./output.js";
-import { problemOf } from "./problem.js";
+import { problemOf } from "../error/problem.js";
 
 /** What the command was told to do. */
 export interface MigrateOptions {

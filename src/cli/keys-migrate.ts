@@ -1,11 +1,13 @@
 import { Command } from "commander";
+import type { KeyUse } from "../audit/audit-log.js";
 import type { Container } from "../di.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { KeyRecord } from "../generated/key-record.js";
+import { keyUuidOf } from "../keystore/key-record.js";
 import { isThrowAway } from "../keystore/round-trip.js";
 import { type Migration, type MigrationResult, migrateKeys } from "../keystore/transfer/migrate.js";
 import { recordsOfGuest } from "../keystore/transfer/of-guest.js";
-import { GUEST_LOCKS, KEYRING, LOGGER } from "../tokens.js";
+import { AUDIT, GUEST_LOCKS, KEY_LOCKS, KEYRING, LOGGER } from "../tokens.js";
 import { targetNamed } from "./key-target.js";
 import { exitCodeOf, type MigrateOptions, newKeysIn, report, showResult } from "./keys-migrate-report.js";
 import { open } from "./open.js";
@@ -32,6 +34,7 @@ async function migrate(options: MigrateOptions): Promise<void> {
   const logger = container.resolve(LOGGER);
   try {
     const plan = await prepare(container, options);
+    if (plan.manner === "apply") container.resolve(AUDIT).requireWritable();
     const results: MigrationResult[] = [];
     // who sees a number that grows needs no line for each key
     const isWatched = process.stdout.isTTY && process.stderr.isTTY;
@@ -49,6 +52,8 @@ async function migrate(options: MigrateOptions): Promise<void> {
         },
       });
     }
+    const moved = results.filter(({ outcome }) => plan.manner === "apply" && outcome === "moved");
+    await container.resolve(AUDIT).record(...moved.map(({ record }) => useOf(record, options)));
     report(results, newKeysIn(container, options.from), options);
     for (const result of results) {
       if (result.outcome !== "failed") continue;
@@ -79,7 +84,23 @@ async function prepare(container: Container, options: MigrateOptions): Promise<O
         ? records
         : recordsOfGuest(records, await wantedGuest(container, options.guest)),
     locks: container.resolve(GUEST_LOCKS),
+    keyLocks: container.resolve(KEY_LOCKS),
     manner: options.dryRun ? "dry-run" : "apply",
+  };
+}
+
+function useOf(record: KeyRecord, { from, to }: MigrateOptions): KeyUse {
+  const { guest, disk, volume } = record;
+  const detail = `moved from keystore ${from}`;
+  return {
+    event: "store",
+    guest,
+    disk,
+    volume,
+    key: keyUuidOf(record),
+    keystore: to,
+    result: "done",
+    detail,
   };
 }
 

@@ -7,6 +7,7 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import { disposeOf } from "../keystore/transfer/collect.js";
 import { differenceOf } from "../keystore/transfer/compare-keys.js";
 import { askKeystores, reportFailures, unavailableIn } from "./ask-keystores.js";
+import { AUDIT } from "../tokens.js";
 import { parseKeyArgument } from "./key-argument.js";
 import { open } from "./open.js";
 import { print, printJson } from "./output.js";
@@ -21,12 +22,21 @@ export function showCommand(): Command {
 }
 
 async function show(uuid: KeyUuid, { json }: { json?: true }): Promise<void> {
-  const asked = await askKeystores(open(), (keystore) => keystore.fetch(uuid));
+  const container = open();
+  const audit = container.resolve(AUDIT);
+  audit.requireWritable();
+  const asked = await askKeystores(container, (keystore) => keystore.fetch(uuid));
   const copies = asked.answers.flatMap(({ keystore, answer }) =>
     answer === undefined ? [] : [{ keystore, key: answer }],
   );
   const agree = agreement(copies.map(({ key }) => key));
   disposeOf(copies.map(({ key }) => key));
+  await audit.record(
+    ...copies.map(({ keystore: { name: keystore }, key: { record } }) => {
+      const { guest, disk, volume } = record;
+      return { event: "show", guest, disk, volume, key: uuid, keystore, result: "done" } as const;
+    }),
+  );
   if (copies.length === 0 && asked.failures.length === 0) {
     throw new LuksmithError("KEY_NOT_FOUND", {
       what: `no keystore has key ${uuid}`,
@@ -64,8 +74,27 @@ function showCopy({ keystore, key: { record } }: { keystore: Keystore; key: Key 
       `${encryption.format}, ${encryption.cipher}, ${encryption.keySize} bits, ${encryption.hash}`,
     ],
     ["made", record.createdAt],
-    ...(record.freedAt === undefined ? [] : [["freed", record.freedAt] as const]),
+    ...lifeOf(record),
   ] as const;
   if (index > 0) print("");
   for (const [name, value] of lines) print(`${`${name}:`.padEnd(12)}${value}`);
+}
+
+/** What has become of the key since it was made. */
+function lifeOf(record: Key["record"]): (readonly [string, string])[] {
+  const { generation, rotatedAt, rotation, archived, conversion, recovery = [], freedAt } = record;
+  const keyslots = recovery.map(({ keyslot, kind }) => `keyslot ${keyslot} (${kind})`).join(", ");
+  const since = rotatedAt === undefined ? "" : `, since ${rotatedAt}`;
+  return [
+    ...(generation === undefined ? [] : [["passphrase", `number ${generation}${since}`] as const]),
+    ...(rotation === undefined ? [] : [["rotation", `not finished, since ${rotation.startedAt}`] as const]),
+    ...(conversion === undefined
+      ? []
+      : [["conversion", `to ${conversion.to}, not finished, since ${conversion.startedAt}`] as const]),
+    ...(archived === undefined
+      ? []
+      : [["former of", `${archived.of}, its number ${archived.generation}, until ${archived.at}`] as const]),
+    ...(keyslots === "" ? [] : [["recovery", keyslots] as const]),
+    ...(freedAt === undefined ? [] : [["freed", freedAt] as const]),
+  ];
 }

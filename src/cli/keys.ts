@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { deleteCommand } from "./keys-delete.js";
 import { exportCommand } from "./keys-export.js";
+import { formerCommand } from "./keys-former.js";
 import { importCommand } from "./keys-import.js";
 import { listCommand } from "./keys-list.js";
 import { migrateCommand } from "./keys-migrate.js";
@@ -12,6 +13,7 @@ export function keysCommand(): Command {
     .description("Shows, moves, saves, brings back and deletes the keys that the keystores hold.")
     .addCommand(listCommand())
     .addCommand(showCommand())
+    .addCommand(formerCommand())
     .addCommand(migrateCommand())
     .addCommand(exportCommand())
     .addCommand(importCommand())

@@ -5,7 +5,7 @@ import { systemErrorOf } from "../fs/system-error.js";
 import type { ErrorOutput } from "../generated/error.js";
 import validate from "../generated/validate-error.cjs";
 import { printJson } from "./output.js";
-import { problemOf } from "./problem.js";
+import { problemOf } from "../error/problem.js";
 import { createProgram } from "./program.js";
 import { quietX25519 } from "./quiet-x25519.js";
 

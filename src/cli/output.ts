@@ -3,12 +3,22 @@ import { visible } from "../error/printable.js";
 
 /** For a machine: `value` as its schema in schemas/cli/ has it, on stdout. Anything else would be a bug of ours. */
 export function printJson(validate: ValidateFunction, value: unknown): void {
+  process.stdout.write(renderJson(validate, value));
+}
+
+/** The same on one line, for an output of many. */
+export function printJsonLine(validate: ValidateFunction, value: unknown): void {
+  process.stdout.write(renderJson(validate, value, 0));
+}
+
+/** The same as text. */
+export function renderJson(validate: ValidateFunction, value: unknown, indent = 2): string {
   const plain: unknown = JSON.parse(JSON.stringify(value));
   if (!validate(plain)) {
     const reasons = (validate.errors ?? []).map((e) => `${e.instancePath} ${e.message ?? e.keyword}`);
     throw new Error(`this output does not match its schema: ${reasons.join("; ")}`);
   }
-  process.stdout.write(`${escapeInvisible(JSON.stringify(plain, undefined, 2))}\n`);
+  return `${escapeInvisible(JSON.stringify(plain, undefined, indent))}\n`;
 }
 
 /** JSON that says the same without characters that steer a terminal, which a guest's name may have. */

@@ -1,11 +1,16 @@
 import type { Container } from "../di.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
+import type { FreedKeysResources } from "../host/proxmox/freed-keys.js";
 import { ProxmoxPlaces } from "../host/proxmox/places.js";
 import type { Reaped } from "../reap/reaper.js";
-import { CLOCK, COMMAND_RUNNER, GUEST_LOCKS, HOST, KEYRING, LOGGER, SETTINGS, STORAGE } from "../tokens.js";
+import { AUDIT, CLOCK, COMMAND_RUNNER, HOST, KEYRING, LOGGER, SETTINGS, STORAGE } from "../tokens.js";
 
 /** What Proxmox VE leaves besides: exports and passphrases that nobody needs, and keys of volumes that were destroyed. */
-export async function reapProxmox(container: Container, manner: "apply" | "dry-run"): Promise<Reaped[]> {
+export async function reapProxmox(
+  container: Container,
+  locks: Pick<FreedKeysResources, "locks" | "keyLocks">,
+  manner: "apply" | "dry-run",
+): Promise<Reaped[]> {
   const host = container.resolve(HOST);
   if (host.type !== "proxmox") return [];
   const left = (await host.reap?.(manner)) ?? [];
@@ -16,7 +21,8 @@ export async function reapProxmox(container: Container, manner: "apply" | "dry-r
       runner: container.resolve(COMMAND_RUNNER),
       keyring: container.resolve(KEYRING),
       storage: container.resolve(STORAGE),
-      locks: container.resolve(GUEST_LOCKS),
+      ...locks,
+      audit: container.resolve(AUDIT),
       clock: container.resolve(CLOCK),
       places: new ProxmoxPlaces(),
     });

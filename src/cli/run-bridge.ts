@@ -7,9 +7,9 @@ import { loadManifest } from "../manifest/load.js";
 import { loadSettings } from "../settings/load.js";
 import { settingsPathOf } from "../settings/paths.js";
 import { VolumeLocks } from "../storage/volume-lock.js";
-import { CLOCK, COMMAND_RUNNER, KEYRING, LOGGER, SETTINGS, STORAGE } from "../tokens.js";
+import { AUDIT, HEADER_VAULT, CLOCK, COMMAND_RUNNER, KEYRING, LOGGER, SETTINGS, STORAGE } from "../tokens.js";
 import { requireRoot } from "./open.js";
-import { problemOf } from "./problem.js";
+import { problemOf } from "../error/problem.js";
 import { ProxmoxPlaces } from "../host/proxmox/places.js";
 import { parseRequest } from "../host/proxmox/bridge/parse-request.js";
 import { perform } from "../host/proxmox/bridge/perform.js";
@@ -44,6 +44,8 @@ async function answer(request: BridgeRequest): Promise<number> {
     const result = await perform(request, {
       ...{ settings: container.resolve(SETTINGS), runner, keyring, places: new ProxmoxPlaces() },
       ...{ storage: container.resolve(STORAGE), clock: container.resolve(CLOCK) },
+      audit: container.resolve(AUDIT),
+      headers: container.resolve(HEADER_VAULT),
       locks: new VolumeLocks(runner),
       warn: (message) => {
         warnings.push(message);

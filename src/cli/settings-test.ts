@@ -9,7 +9,7 @@ import { readSettings } from "../settings/load.js";
 import { requireRoot } from "./open.js";
 import { print, printJson } from "./output.js";
 import { handedOver } from "./token-file.js";
-import { problemOf } from "./problem.js";
+import { problemOf } from "../error/problem.js";
 import { describeTrial, type Trial, tryKeystore } from "./try-keystore.js";
 
 export function testCommand(): Command {

@@ -1,150 +1,77 @@
-import { Command } from "commander";
-import type { Container } from "../di.js";
-import { asLuksmithError } from "../error/luksmith-error.js";
+import { Command, Option } from "commander";
+import { LuksmithError } from "../error/luksmith-error.js";
 import type { StatusOutput } from "../generated/status.js";
 import validate from "../generated/validate-status.cjs";
-import type { ConfiguredGuest, Guest } from "../host/host-adapter.js";
 import { formatBytes } from "../plan/bytes.js";
-import type { DiskFacts } from "../plan/facts.js";
-import { withFittingLegacy } from "../plan/fitting-legacy.js";
-import { gatherFacts } from "../plan/gather.js";
-import { KeySession } from "../plan/key-session.js";
-import { canBePlain } from "../plan/volume-content.js";
-import type { EncryptionRequest } from "../request/ask.js";
-import { resolveRequests } from "../request/resolve.js";
-import { volumeName } from "../storage/volume.js";
-import { HOST, KEYRING, SETTINGS, STORAGE } from "../tokens.js";
-import { type SeenGuest, showLeakMap, showLeaks } from "./leak-map.js";
+import type { GuestStatus } from "../status/verdict.js";
+import { showLeakMap, showLeaks } from "./leak-map.js";
 import { open } from "./open.js";
 import { print, printJson, printTable } from "./output.js";
-import { planNextStart } from "./plan-next-start.js";
-import { type Problem, problemOf } from "./problem.js";
+import { everyGuest, see } from "./see-guests.js";
+import { showDiskProblems } from "./show-disk-problems.js";
+import { prove, STATUS_FORMATS, type StatusFormat } from "./status-proof.js";
 
-type GuestStatus = StatusOutput["guests"][number];
-type DiskStatus = GuestStatus["disks"][number];
+interface Options {
+  readonly all?: true;
+  readonly format: StatusFormat;
+  readonly json?: true;
+  readonly output?: string;
+}
 
 export function statusCommand(): Command {
   return new Command("status")
     .summary("which disks are encrypted")
     .description(
       "Shows every disk as its header, its key record and the guest's configuration tell. Of one guest also its leak map: " +
-        "where data of it are besides its encrypted disks, what protects them there, and what to do.",
+        "where data of it are besides its encrypted disks, what protects them there, and what to do. With --all for " +
+        "auditors and monitoring: what was asked beside what is true, and an exit code that says whether they agree.",
     )
     .argument("[guest]", "name, UUID or VMID; all guests without it")
-    .option("--json", "for machines")
-    .action(async (name: string | undefined, { json }: { json?: true }) => {
-      const container = open();
-      const seen = name === undefined ? await everyGuest(container) : [await see(container, name)];
-      const guests = seen.map(({ status }) => status);
-      if (json) {
-        printJson(validate, { guests } satisfies StatusOutput);
-        return;
-      }
-      if (guests.length === 0) {
-        print("this host has no guests");
-        return;
-      }
-      show(guests);
-      const [guest] = guests;
-      if (name !== undefined && guest !== undefined) showLeakMap(guest);
-      else showLeaks(seen);
+    .option("--all", "all guests, keys and keystores; exit code 5 if a disk is not as it was asked to be")
+    .addOption(
+      new Option("--format <format>", "csv and prometheus with --all")
+        .choices(STATUS_FORMATS)
+        .default("table"),
+    )
+    .option("--json", "for machines: --format json")
+    .option("--output <file>", "with --all: write this file, whole or not at all")
+    .action(showStatus);
+}
+
+async function showStatus(name: string | undefined, options: Options): Promise<void> {
+  const format = options.json ? "json" : options.format;
+  refuseMisfit(name, format, options);
+  const container = open();
+  const seen = name === undefined ? await everyGuest(container) : [await see(container, name)];
+  if (options.all) {
+    await prove(container, seen, format, options.output);
+    return;
+  }
+  const guests = seen.map(({ status }) => status);
+  if (format === "json") {
+    printJson(validate, { guests } satisfies StatusOutput);
+    return;
+  }
+  if (guests.length === 0) {
+    print("this host has no guests");
+    return;
+  }
+  show(guests);
+  const [guest] = guests;
+  if (name !== undefined && guest !== undefined) showLeakMap(guest);
+  else showLeaks(seen);
+}
+
+/** @throws USAGE */
+function refuseMisfit(name: string | undefined, format: StatusFormat, { all, output }: Options): void {
+  const isOfAll = output !== undefined || format === "csv" || format === "prometheus";
+  if (all && name !== undefined)
+    throw new LuksmithError("USAGE", { what: "--all is for all guests", hint: "leave the guest out" });
+  if (isOfAll && !all)
+    throw new LuksmithError("USAGE", {
+      what: output === undefined ? `--format ${format} is for all guests` : "--output is for all guests",
+      hint: "say --all as well",
     });
-}
-
-async function everyGuest(container: Container): Promise<SeenGuest[]> {
-  const seen: SeenGuest[] = [];
-  for (const { elsewhere, ...summary } of await container.resolve(HOST).listGuests()) {
-    // what this host cannot see of them would look like damage
-    if (elsewhere) continue;
-    try {
-      seen.push(await see(container, summary.id));
-    } catch (thrown) {
-      // a guest that cannot be read (it is transient, or just gone) hides no other
-      const problem = problemOf(asLuksmithError(thrown));
-      seen.push({ status: { ...summary, disks: [], dataPlaces: [], problem } });
-    }
-  }
-  return seen;
-}
-
-async function see(container: Container, nameOrId: string): Promise<SeenGuest> {
-  const guest = await container.resolve(HOST).readGuest(nameOrId);
-  const { id, name, running } = guest;
-  const [problem, disks, dataPlaces] = await Promise.all([
-    startProblem(container, guest),
-    diskStatuses(container, guest),
-    container.resolve(HOST).dataPlaces(guest),
-  ]);
-  const status = { id, name, running, disks, dataPlaces, ...(problem && { problem }) };
-  return { status, disks: guest.disks };
-}
-
-/** What the guest's next start would be refused for; undefined if it would start. */
-async function startProblem(container: Container, guest: ConfiguredGuest): Promise<Problem | undefined> {
-  try {
-    await planNextStart(container, guest);
-    return undefined;
-  } catch (thrown) {
-    return problemOf(asLuksmithError(thrown));
-  }
-}
-
-async function diskStatuses(container: Container, guest: Guest): Promise<DiskStatus[]> {
-  using session = new KeySession();
-  const storage = container.resolve(STORAGE);
-  const requests = await withFittingLegacy(guest, requestsOf(guest, container), storage);
-  const facts = await gatherFacts(guest, requests, { keyring: container.resolve(KEYRING), storage }, session);
-  return await Promise.all(
-    facts.map(async (fact): Promise<DiskStatus> => {
-      const { disk } = fact;
-      const status: DiskStatus = {
-        device: disk.dev,
-        type: disk.type,
-        volume: volumeName(disk.volume),
-        protection: protectionOf(fact),
-        askedBy: [...(requests.get(disk.dev)?.askedBy ?? [])],
-      };
-      if (fact.kind === "annotated") status.key = fact.uuid;
-      if (disk.mapping !== undefined) status.mapping = disk.mapping;
-      if (fact.kind === "annotated" && fact.key.kind === "found") {
-        const { cipher, keySize, format } = fact.key.record.encryption;
-        const openedBy = disk.mapping === undefined ? "native" : "dm-crypt";
-        Object.assign(status, { keystore: fact.key.keystore, format, cipher, keySize, openedBy });
-        if (fact.key.cached !== undefined) status.cachedAt = fact.key.cached.since.toISOString();
-      }
-      if (fact.kind === "annotated" && fact.probe?.kind === "luks") {
-        const backend = await storage.backendFor(disk.volume);
-        status.payloadOffset = fact.probe.header.payloadOffset;
-        status.guestSize = Number(await backend.guestSize(disk.volume, fact.probe.header));
-      }
-      return status;
-    }),
-  );
-}
-
-/** A guest whose wishes conflict has no valid request; the conflict itself is its `problem`. */
-function requestsOf(guest: Guest, container: Container): ReadonlyMap<string, EncryptionRequest> {
-  try {
-    return resolveRequests(guest, container.resolve(SETTINGS));
-  } catch {
-    return new Map();
-  }
-}
-
-function protectionOf(fact: DiskFacts): DiskStatus["protection"] {
-  if (fact.kind === "plain") return fact.disk.encrypted ? "foreign" : "plain";
-  switch (fact.key.kind) {
-    case "unavailable":
-      return "unknown";
-    case "unknown":
-      if (fact.request === undefined) return "foreign";
-      return fact.probe?.kind === "empty" ? "pending" : "unknown";
-    case "found":
-      if (fact.key.record.state === "pending") return "pending";
-      if (fact.key.record.encryption.format === "plain")
-        return canBePlain(fact.probe) ? "encrypted" : "unknown";
-      return fact.probe?.kind === "luks" && fact.probe.header.uuid === fact.uuid ? "encrypted" : "unknown";
-  }
 }
 
 function show(guests: readonly GuestStatus[]): void {
@@ -172,6 +99,7 @@ function show(guests: readonly GuestStatus[]): void {
       );
     }
   }
+  showDiskProblems(guests);
   for (const { name, running, problem } of guests) {
     if (problem === undefined) continue;
     print(`\n${name} ${running ? "runs, and would not start again" : "would not start"}: ${problem.what}`);

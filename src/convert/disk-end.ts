@@ -4,6 +4,9 @@ import type { Logger } from "../log/logger.js";
 import type { Secret } from "../secret/secret.js";
 import type { StorageBackend } from "../storage/storage-backend.js";
 import type { PathVolume } from "../storage/volume.js";
+import { QCOW2_HEADER_AREA, readQcow2Header } from "../storage/qcow2/qcow2-header.js";
+import { wholeSectors } from "../storage/sectors.js";
+import { volumeUnreadable } from "../storage/volume-error.js";
 import { VolumeFile } from "../storage/volume-file.js";
 import type { CopyEnd } from "./volume-copier.js";
 
@@ -69,23 +72,53 @@ export interface NativeVolume {
   /** Bytes that its guest sees. */
   readonly size: bigint;
   readonly passphrase: Secret;
+  /** Of its secret in the tool that copies, where there may be two. */
+  readonly id?: "source" | "target";
 }
 
 /** A volume that QEMU decrypts. @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
 export async function nativeEnd(
-  { volume, backend, size, passphrase }: NativeVolume,
+  { volume, backend, size, passphrase, id = "target" }: NativeVolume,
   runner: CommandRunner,
 ): Promise<DiskEnd> {
-  const id = "luksmith";
-  const type = volume.kind === "file" ? "regular file" : "block device";
-  const file = await VolumeFile.open(volume.path, "read", type);
+  const file = await openVolume(volume);
   return {
     node: () => backend.qemuNode(volume, id),
     secrets: [{ id, passphrase }],
     size,
+    ...(id === "source" && volume.format === "qcow2" && { isWhole: true as const }),
     settle: () => settle(file, runner),
     [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
   };
+}
+
+/** A volume that nobody need decrypt. @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE */
+export async function plainEnd(volume: PathVolume, runner: CommandRunner): Promise<DiskEnd> {
+  const file = await openVolume(volume);
+  try {
+    const end = {
+      secrets: [],
+      settle: () => settle(file, runner),
+      [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+    };
+    const driver = volume.kind === "file" ? "file" : "host_device";
+    if (volume.format === "raw") {
+      const node = (filename: string) => ({ driver, filename });
+      return { ...end, node, fd: file.fd, size: wholeSectors(BigInt(file.size)) };
+    }
+    const image = readQcow2Header(await file.read(0, QCOW2_HEADER_AREA));
+    if (image.kind !== "qcow2") throw volumeUnreadable(volume.path, "it is not a qcow2 image");
+    // by its path: an overlay's base is often named from where the overlay is
+    const node = () => ({ driver: "qcow2", file: { driver, filename: volume.path } });
+    return { ...end, node, size: BigInt(image.header.size), isWhole: true };
+  } catch (thrown) {
+    await file[Symbol.asyncDispose]();
+    throw thrown;
+  }
+}
+
+function openVolume({ kind, path }: PathVolume): Promise<VolumeFile> {
+  return VolumeFile.open(path, "read", kind === "file" ? "regular file" : "block device");
 }
 
 /** The loop device under a mapping reads what the kernel remembers of the file. */

@@ -3,6 +3,7 @@ import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { EncryptionProvider } from "../encryption/encryption-provider.js";
 import type { EncryptionProviders, EngineChoice } from "../encryption/encryption-providers.js";
 import { askedOnce } from "../encryption/versions.js";
+import type { ConversionNote } from "../generated/conversion-note.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { ConfiguredGuest, HostAdapter } from "../host/host-adapter.js";
@@ -14,11 +15,12 @@ import type { KeySession } from "../plan/key-session.js";
 import { findConfiguredUser, findVolumeUser, type VolumeUser } from "../plan/volume-users.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { StorageRegistry } from "../storage/index.js";
-import { findLv } from "../storage/lvm/lvm-lookup.js";
-import { type LvName, lvNameOf } from "../storage/lvm/lvm-name.js";
-import { dependentsOf } from "../storage/lvm/lvm-report.js";
+import { lvNameOf } from "../storage/lvm/lvm-name.js";
 import type { Probe, StorageBackend } from "../storage/storage-backend.js";
-import { type PathVolume, type Volume, volumeName } from "../storage/volume.js";
+import { type PathVolume, volumeName } from "../storage/volume.js";
+import type { ConversionNotes } from "./conversion-notes.js";
+import { type ImageShape, shapeOf } from "./image-shape.js";
+import { identityOf } from "./volume-identity.js";
 
 /** Where the copy is to lie. */
 export interface ConvertTarget {
@@ -35,13 +37,11 @@ export interface ConvertFacts {
   readonly disk: DiskMapping;
   /** The key of the disk as it is now. */
   readonly key: KeyFact;
-  /** Undefined where its volume is no logical volume. */
-  readonly lv: LvName | undefined;
-  /** Snapshots of its volume. */
-  readonly snapshots: number;
-  readonly request: EncryptionRequest;
-  /** Who shall decrypt the new volume. */
-  readonly provider: EncryptionProvider;
+  readonly shape: ImageShape;
+  /** How the new volume is to be encrypted; undefined where it is to be plain. */
+  readonly request: EncryptionRequest | undefined;
+  /** Who shall decrypt the new volume; undefined where it is to be plain. */
+  readonly provider: EncryptionProvider | undefined;
   readonly target: ConvertTarget;
   readonly backend: StorageBackend;
   readonly probe: Probe;
@@ -49,6 +49,11 @@ export interface ConvertFacts {
   readonly user: VolumeUser | undefined;
   /** The key of the target's LUKS header, or of an earlier `convert` that was cut short. */
   readonly known: { readonly keystore: string; readonly record: KeyRecord } | undefined;
+  /**
+   * What was noted when an earlier try began to copy this disk into this target: `made` if the volume that is there is
+   * the one that was made, or taken, then; `unmade` if nothing tells yet.
+   */
+  readonly noted: { readonly state: ConversionNote["state"]; readonly target: "made" | "unmade" } | undefined;
 }
 
 export interface ConvertSources {
@@ -57,6 +62,7 @@ export interface ConvertSources {
   readonly storage: StorageRegistry;
   readonly providers: EncryptionProviders;
   readonly runner: CommandRunner;
+  readonly notes: ConversionNotes;
 }
 
 export interface ConvertQuestion extends Pick<ConvertFacts, "guest" | "disk" | "request" | "target"> {
@@ -74,15 +80,30 @@ export async function gatherConvertFacts(
   sources.storage.requireFormatting(backend, volume);
   const probe = await backend.probe(volume, "header");
   const key = await keyOf(disk.encryption_secret_uuid, sources, session);
-  const known = await knownKey(guest, disk, volume, probe, sources, session);
+  const known = request && (await knownKey(guest, disk, volume, probe, sources, session));
   // an earlier try may have made the key for another profile
-  const format = known?.record.encryption.format ?? request.format;
+  const format = known?.record.encryption.format ?? request?.format;
   const versions = askedOnce(() => sources.host.versions());
-  const provider = await sources.providers.choose({ volume, format, choice, versions });
+  const provider = format && (await sources.providers.choose({ volume, format, choice, versions }));
   const user = await userOf(guest, volume, known, sources);
-  const lv = await lvOf(disk.volume, sources.runner);
-  const snapshots = lv === undefined ? 0 : await dependentsOf(sources.runner, volumeName(disk.volume), lv);
-  return { guest, disk, key, lv, snapshots, request, provider, target, backend, probe, user, known };
+  const shape = await shapeOf(disk.volume, sources.runner);
+  const noted = await notedOf(guest, disk, volume, sources);
+  return { guest, disk, key, shape, request, provider, target, backend, probe, user, known, noted };
+}
+
+async function notedOf(
+  guest: ConfiguredGuest,
+  { dev, volume: old }: DiskMapping,
+  volume: PathVolume,
+  { notes, runner }: ConvertSources,
+): Promise<ConvertFacts["noted"]> {
+  const note = notes
+    .of(guest)
+    .find((one) => one.disk === dev && one.old.path === volumeName(old) && one.new.path === volume.path);
+  if (note === undefined) return undefined;
+  const identity = note.new.identity;
+  if (identity === undefined) return { state: note.state, target: "unmade" };
+  return identity === (await identityOf(volume, runner)) ? { state: note.state, target: "made" } : undefined;
 }
 
 /** A logical volume that is not there yet has no device that tells its kind: the pool that it is made from does. */
@@ -103,7 +124,7 @@ async function keyOf(
   if (uuid === undefined) return { kind: "unknown" };
   const located = await keyring.locate(uuid);
   if (located.kind !== "found") return located;
-  session.add(uuid, located.key);
+  session.add(uuid, located.key, located);
   return { kind: "found", keystore: located.keystore.name, record: located.key.record };
 }
 
@@ -141,11 +162,4 @@ async function userOf(
   // no disk has this name: the target is none of the guest's disks yet
   const wanted = { dev: "", volume, uuid: known && keyUuidOf(known.record) };
   return (await findVolumeUser(host, guest, wanted)) ?? (await findConfiguredUser(host, guest, wanted));
-}
-
-/** By whatever path the guest has it. */
-async function lvOf(volume: Volume, runner: CommandRunner): Promise<LvName | undefined> {
-  if (volume.kind !== "block") return undefined;
-  const found = await findLv(runner, volume.path);
-  return found === undefined || found.kind === "refused" ? undefined : found.lv;
 }

@@ -31,6 +31,12 @@ export function luksUuidAt(bytes: Buffer): KeyUuid | undefined {
   return text === undefined ? undefined : parseKeyUuid(text);
 }
 
+/** Puts a UUID where `luksUuidAt` finds it. */
+export function writeLuksUuid(header: Buffer, uuid: KeyUuid): void {
+  header.fill(0, UUID.offset, UUID.offset + UUID.length);
+  header.write(uuid, UUID.offset, "latin1");
+}
+
 /** A NUL-terminated text of at most `length` bytes that `shape` matches. */
 export function textAt(bytes: Buffer, offset: number, length: number, shape: RegExp): string | undefined {
   const field = bytes.subarray(offset, offset + length);

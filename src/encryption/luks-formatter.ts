@@ -33,10 +33,17 @@ export class LuksFormatter {
    * A header under `uuid` that `passphrase` opens; nothing of it touches a disk.
    * It has 1000 PBKDF2 iterations, LUKS1's floor: right for machine-made passphrases of 512 bits, which gain nothing
    * from stretching, and wrong for a passphrase that a person chose.
+   * @param volumeKey of a payload that is there; a new one without it
    */
-  async makeHeader(uuid: KeyUuid, spec: LuksSpec, passphrase: Secret): Promise<LuksImage> {
+  async makeHeader(
+    uuid: KeyUuid,
+    spec: LuksSpec,
+    passphrase: Secret,
+    volumeKey?: Secret,
+  ): Promise<LuksImage> {
     using scratch = openMemoryFile(SCRATCH_SIZE);
     using key = secretFile(passphrase);
+    using volumeKeyFile = volumeKey && secretFile(volumeKey);
     await this.runner.run({
       tool: "cryptsetup",
       args: [
@@ -44,9 +51,10 @@ export class LuksFormatter {
         ...["--cipher", spec.cipher, "--key-size", String(spec.keySize), "--hash", spec.hash],
         // without it, the payload of a LUKS1 container with a volume key of 128 bits begins at 1 MiB
         ...["--offset", String(PAYLOAD_OFFSET / SECTOR)],
+        ...(volumeKeyFile === undefined ? [] : ["--volume-key-file", "/proc/self/fd/5"]),
         ...["--pbkdf-force-iterations", "1000", "--key-file", "/proc/self/fd/4", "--", "/proc/self/fd/3"],
       ],
-      fds: [scratch.fd, key.fd],
+      fds: [scratch.fd, key.fd, ...(volumeKeyFile === undefined ? [] : [volumeKeyFile.fd])],
     });
     return readImage(scratch.fd, uuid, spec);
   }

@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
-import type { Luks2Header } from "./luks-header.js";
-import { LUKS_MAGIC, luksUuidAt, textAt } from "./luks-field.js";
+import type { KeyUuid } from "../keystore/key-uuid.js";
+import type { LuksArea, Luks2Header } from "./luks-header.js";
+import { LUKS_MAGIC, luksUuidAt, textAt, writeLuksUuid } from "./luks-field.js";
+import { JsonObject } from "./luks2-json.js";
+import { readKeyslots } from "./luks2-keyslots.js";
 import { readLuks2Metadata } from "./luks2-metadata.js";
 
 const SECOND_MAGIC = Buffer.from("SKUL\xba\xbe", "latin1");
@@ -43,6 +46,48 @@ export function readLuks2Header(bytes: Buffer): Luks2Header | string {
   if (second.header.uuid !== first.header.uuid)
     return `the two copies of the LUKS header have different UUIDs; run cryptsetup repair`;
   return second.sequence > first.sequence ? second.header : first.header;
+}
+
+/**
+ * Both copies of the header under another UUID, each as it has to be written. None for what `readLuks2Header` refuses.
+ * @param bytes as for `readLuks2Header`
+ */
+export function renamedLuks2Copies(bytes: Buffer, uuid: KeyUuid): readonly [first: Buffer, second: Buffer] {
+  const copySize = copySizeAt(bytes) ?? COPY_SIZE;
+  const at = currentCopy(bytes);
+  const current = bytes.subarray(at, at + copySize);
+  const sequence = current.readBigUInt64BE(16) + 1n;
+  return [renamedCopy(current, uuid, sequence, 0), renamedCopy(current, uuid, sequence, copySize)];
+}
+
+/** The areas of the keyslots, of whatever key, by their numbers. @param bytes that `readLuks2Header` accepts */
+export function luks2KeyslotAreas(bytes: Buffer): ReadonlyMap<number, LuksArea> {
+  const at = currentCopy(bytes);
+  const copySize = copySizeAt(bytes) ?? COPY_SIZE;
+  const keyslots = JsonObject.parse(bytes.subarray(at + BINARY, at + copySize)).object("keyslots");
+  const room = { start: 2 * copySize, end: bytes.length };
+  const entries = [...readKeyslots(keyslots, room)];
+  return new Map(entries.map(([name, { offset, length }]) => [Number(name), { offset, length }]));
+}
+
+/** Where the copy begins that counts. */
+function currentCopy(bytes: Buffer): number {
+  const copySize = copySizeAt(bytes) ?? COPY_SIZE;
+  const [first, second] = [readCopy(bytes, 0, LUKS_MAGIC), readCopy(bytes, copySize, SECOND_MAGIC)];
+  if (typeof second === "string" || typeof first === "string") return 0;
+  return second.sequence > first.sequence ? copySize : 0;
+}
+
+function renamedCopy(current: Buffer, uuid: KeyUuid, sequence: bigint, at: number): Buffer {
+  const copy = Buffer.from(current);
+  (at === 0 ? LUKS_MAGIC : SECOND_MAGIC).copy(copy);
+  copy.writeBigUInt64BE(sequence, 16);
+  copy.writeBigUInt64BE(BigInt(at), 256);
+  writeLuksUuid(copy, uuid);
+  const hash = textAt(copy, 72, 32, /^[a-z0-9-]+$/) ?? "sha256";
+  copy.fill(0, CHECKSUM.offset, CHECKSUM.offset + CHECKSUM.length);
+  checksumOf(copy, hash).copy(copy, CHECKSUM.offset);
+  return copy;
 }
 
 interface Copy {

@@ -76,6 +76,11 @@ export const CATALOGUE = {
   LUKS_HEADER_INVALID: { exit: EXIT.integrity },
   LUKS_UUID_MISMATCH: { exit: EXIT.integrity },
   PASSPHRASE_REJECTED: { exit: EXIT.integrity },
+  KEYSLOT_NOT_FREE: { exit: EXIT.refused },
+  HEADER_BACKUP_MISSING: { exit: EXIT.unavailable },
+  HEADER_BACKUP_INVALID: { exit: EXIT.integrity },
+  HEADER_BACKUP_FAILED: { exit: EXIT.failure },
+  CONVERSION_UNFINISHED: { exit: EXIT.refused },
 
   KEY_NOT_FOUND: { exit: EXIT.unavailable },
   KEY_EXISTS: { exit: EXIT.refused },
@@ -96,6 +101,15 @@ export const CATALOGUE = {
   KEYSTORE_FORBIDDEN: { exit: EXIT.configuration },
   KEYSTORE_TLS_FAILED: { exit: EXIT.configuration },
   KEYSTORE_ANSWER_INVALID: { exit: EXIT.unavailable },
+
+  KEY_ARCHIVED: { exit: EXIT.refused },
+  ROTATION_REFUSED: { exit: EXIT.refused },
+  SHRED_REFUSED: { exit: EXIT.refused },
+  SHRED_NOT_APPROVED: { exit: EXIT.refused },
+  DRILL_FAILED: { exit: EXIT.integrity },
+  AUDIT_UNWRITABLE: { exit: EXIT.failure },
+  AUDIT_BROKEN: { exit: EXIT.integrity },
+  GUESTS_UNPROTECTED: { exit: EXIT.integrity },
 
   ESCROW_INVALID: { exit: EXIT.integrity },
   IDENTITY_REJECTED: { exit: EXIT.configuration },

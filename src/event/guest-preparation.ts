@@ -1,9 +1,12 @@
 import { inject, injectable } from "../di.js";
+import type { AuditLog } from "../audit/audit-log.js";
+import { neverRefusing, recordFailure } from "../audit/recorded.js";
 import type { Mappings } from "../encryption/encryption-provider.js";
 import type { EncryptionProviders } from "../encryption/encryption-providers.js";
 import { askedOnce } from "../encryption/versions.js";
 import type { ErrorCode } from "../error/catalogue.js";
 import { LuksmithError } from "../error/luksmith-error.js";
+import type { HeaderVault } from "../headers/header-vault.js";
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
@@ -17,7 +20,7 @@ import { refuseForbiddenFormats } from "../plan/format-permission.js";
 import { gatherFacts } from "../plan/gather.js";
 import { gatherKeys } from "../plan/gather-keys.js";
 import type { GuestLocks } from "../plan/guest-locks.js";
-import { copiesIn, type KeyCopy, warnOfCopy } from "../plan/key-copies.js";
+import { copiesIn, type KeyCopy, refuseFormerCopies, warnOfCopy } from "../plan/key-copies.js";
 import { KeySession } from "../plan/key-session.js";
 import { type Resources, StepPerformer } from "../plan/perform.js";
 import {
@@ -33,15 +36,21 @@ import { refuseMappedElsewhere } from "../plan/refuse-mapped.js";
 import { refuseUnannotated } from "../plan/refusals.js";
 import type { CopiedDisk, Plan } from "../plan/step.js";
 import { closingLeftovers } from "../reap/leftovers-of-start.js";
+import { wantsRecovery } from "../recovery/wanted-at-start.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { resolveRequests } from "../request/resolve.js";
 import type { EffectiveSettings } from "../settings/settings.js";
+import { noteKin } from "../separate/clones.js";
 import type { StorageRegistry } from "../storage/index.js";
+import type { LeftBehind } from "../exec/left-behind.js";
 import {
   ARRIVALS,
+  AUDIT,
   GUEST_LOCKS,
+  HEADER_VAULT,
   HOST,
   KEYRING,
+  LEAVE_BEHIND,
   LOGGER,
   MAPPINGS,
   PROVIDERS,
@@ -75,6 +84,7 @@ interface Planned {
   readonly copies: readonly KeyCopy[];
   readonly keys: readonly FoundKey[];
   readonly foreign: readonly ForeignKey[];
+  readonly facts: readonly DiskFacts[];
 }
 
 /** The story that every event tells: request → facts → plan → execute. */
@@ -91,9 +101,12 @@ export class GuestPreparation {
     @inject(SETTINGS) private readonly settings: EffectiveSettings,
     @inject(GUEST_LOCKS) private readonly locks: GuestLocks,
     @inject(ARRIVALS) arrivals: Arrivals,
+    @inject(AUDIT) audit: AuditLog,
+    @inject(HEADER_VAULT) headers: HeaderVault,
     @inject(LOGGER) private readonly logger: Logger,
+    @inject(LEAVE_BEHIND) private readonly leaveBehind: (left: LeftBehind) => void,
   ) {
-    this.#resources = { host, keyring, storage, providers, mappings, arrivals, logger };
+    this.#resources = { host, keyring, storage, providers, mappings, arrivals, audit, headers, logger };
   }
 
   /** The plan, with nothing changed. @throws the refusal that the guest's start would meet */
@@ -110,12 +123,24 @@ export class GuestPreparation {
   async #prepare(guest: Guest, how: Preparing): Promise<Plan> {
     await this.locks.announceStart(guest);
     using session = new KeySession();
-    const planned = await this.#plan(guest, how, session).catch(unlessUnsettled);
+    const planned = await this.#plan(guest, how, session)
+      .catch(unlessUnsettled)
+      .catch((thrown: unknown) => this.#refused(guest, thrown));
     if (planned !== undefined && onlyOpens(planned.plan)) return await this.#do(planned, session);
     return await this.locks.hold(guest, async () => {
       // planned again, since whoever held the lock may have done it all
-      return await this.#do(await this.#plan(guest, how, session), session);
+      const plan = this.#plan(guest, how, session);
+      return await this.#do(await plan.catch((thrown: unknown) => this.#refused(guest, thrown)), session);
     });
+  }
+
+  /** An auditor wants to know of keys that somebody wanted to use, too. */
+  async #refused({ id, name, disks }: Guest, thrown: unknown): Promise<never> {
+    const uses = Object.values(disks.mapping).flatMap(({ dev: disk, encryption_secret_uuid: key }) =>
+      key === undefined ? [] : [{ event: "provide" as const, guest: { id, name }, disk, key }],
+    );
+    await recordFailure(this.#resources.audit, uses, thrown);
+    throw thrown;
   }
 
   /** What `reconnect` would do now. */
@@ -128,7 +153,11 @@ export class GuestPreparation {
   reconnect(guest: Guest): Promise<Plan> {
     return this.#andCopy(async () => {
       using session = new KeySession();
-      return await this.#execute(guest, await this.#planReconnect(guest, session), session);
+      const plan = await this.#planReconnect(guest, session);
+      const warn = (message: string) => this.logger.warn(message, { guest: guest.name });
+      const resources = { ...this.#resources, audit: neverRefusing(this.#resources.audit, warn) };
+      await execute(plan, new StepPerformer(guest, resources, session), this.logger);
+      return plan;
     });
   }
 
@@ -157,6 +186,7 @@ export class GuestPreparation {
     await refuseUnableMappings(asked, ability);
     await refuseMappedElsewhere(asked, this.#resources.mappings.claims());
     const found = await gatherFacts(asked, requests, this.#resources, session);
+    await refuseFormerCopies(asked, found, this.#resources.storage, session);
     const { guest, facts, copies } =
       manner === "stays"
         ? { guest: asked, facts: found, copies: [] }
@@ -170,7 +200,7 @@ export class GuestPreparation {
     await refuseForbiddenFormats(guest, plan, this.#resources.storage);
     await refuseUnableFormats(guest, plan, ability);
     const foreign = this.#resources.host.identified === undefined ? [] : foreignKeysIn(guest, facts);
-    return { guest, plan, copies: copiesIn(facts), keys: foundKeysIn(facts), foreign };
+    return { guest, plan, copies: copiesIn(facts), keys: foundKeysIn(facts), foreign, facts };
   }
 
   /** Nothing of it is loaded for a guest that starts here. */
@@ -198,14 +228,22 @@ export class GuestPreparation {
     return { providers, versions, legacy, engine: encryption.engine };
   }
 
-  async #do({ guest, plan, copies, keys, foreign }: Planned, session: KeySession): Promise<Plan> {
+  async #do({ guest, plan, copies, keys, foreign, facts }: Planned, session: KeySession): Promise<Plan> {
     for (const copy of copies) warnOfCopy(guest, copy, this.logger);
     for (const key of foreign) warnOfForeign(guest, key, this.logger);
     warnOfPlain(guest, plan, this.logger);
     await recordUse(guest, keys, this.#resources);
     const done = await this.#execute(guest, plan, session, guest.arrives ? "keep" : "withdraw");
     this.#resources.host.prepared?.(guest);
+    if (!guest.arrives) await this.#followUp(guest, facts, plan);
     return done;
+  }
+
+  /** What a start brings to light, and what it need not wait for. Never throws. */
+  async #followUp(guest: Guest, facts: readonly DiskFacts[], plan: Plan): Promise<void> {
+    if (this.#resources.host.identified === undefined) await noteKin(guest, facts, this.#resources);
+    if (!wantsRecovery(facts, plan, this.settings)) return;
+    this.leaveBehind({ command: "escrow add --policy", guest: guest.id });
   }
 
   async #planReconnect(guest: Guest, session: KeySession): Promise<Plan> {

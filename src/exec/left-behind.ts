@@ -9,10 +9,13 @@ export type LeftBehind =
   /** Clean up after guests that do not run. */
   | { readonly command: "reap" }
   /** Say in the configuration of a guest which of its disks are encrypted. */
-  | { readonly command: "annotate"; readonly guest: string };
+  | { readonly command: "annotate"; readonly guest: string }
+  /** Give a guest's disks the recovery keyslots that the settings want. */
+  | { readonly command: "escrow add --policy"; readonly guest: string };
 
 /** Starts the command in a process of its own that nobody waits for. The reaper's timer does what it cannot do. */
 export function leaveBehind(left: LeftBehind): void {
-  const args = "guest" in left ? [left.command, left.guest] : [left.command];
+  const words = left.command.split(" ");
+  const args = "guest" in left ? [...words, left.guest] : words;
   startDetached("node", [join(PLUGIN_ROOT, "dist/cli/luksmith.js"), ...args]);
 }

@@ -13,6 +13,7 @@ const TOOLS = {
   dmsetup: "dmsetup",
   flock: "util-linux",
   kvm: "qemu-system-x86",
+  logger: "bsdutils",
   lvchange: "lvm2",
   lvcreate: "lvm2",
   lvextend: "lvm2",

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   openSync,
   renameSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -97,10 +98,33 @@ export function removeFile(path: string): void {
 /** Creates the directory and the parents it lacks, all with `mode`; idempotent, leaves what exists as it is. */
 export function makeDirectory(path: string, mode: number): void {
   const target = resolve(path);
-  const first = mkdirSync(target, { mode, recursive: true });
-  if (first === undefined) return;
-  // each new directory is an entry in its parent, which must survive a power cut as well
-  for (let made = target; made.length >= first.length; made = dirname(made)) syncDirectory(dirname(made));
+  // one by one: Node's own `recursive` never ends where a parent exists and mkdir says ENOENT, as /proc does
+  for (const directory of missingFrom(target)) {
+    try {
+      mkdirSync(directory, { mode });
+    } catch (thrown) {
+      if (errnoOf(thrown) !== "EEXIST" || !statSync(directory).isDirectory()) throw thrown;
+    }
+    // each new directory is an entry in its parent, which must survive a power cut as well
+    syncDirectory(dirname(directory));
+  }
+}
+
+/** What has to be made, the outermost first; `target` itself where something else has its name. */
+function missingFrom(target: string): string[] {
+  const missing: string[] = [];
+  for (let directory = target; !isDirectory(directory); directory = dirname(directory))
+    missing.unshift(directory);
+  return missing;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (thrown) {
+    if (errnoOf(thrown) === "ENOENT" || errnoOf(thrown) === "ENOTDIR") return false;
+    throw thrown;
+  }
 }
 
 /** Brings the names in `directory` to stable storage, whoever gave them. */

@@ -52,6 +52,22 @@ export function unannotateDomain(xml: string, annotations: Annotations, restored
   }, xml);
 }
 
+/**
+ * The domain XML without this annotation, and with the disk on `volume`; every other byte stays. A disk that is so already
+ * stays as it is. @throws DISK_NOT_FOUND, ENCRYPTION_BLOCK_FOREIGN for a disk that is annotated otherwise,
+ *   VOLUME_UNSUPPORTED, GUEST_CONFIG_INVALID
+ */
+export function plainDomain(
+  xml: string,
+  dev: string,
+  annotation: DiskAnnotation,
+  volume: PathVolume,
+): string {
+  const now = annotationOf(xml, dev);
+  if (now !== undefined && !isSame(now, annotation)) throw foreign(dev, now);
+  return nameVolume(now === undefined ? xml : remove(xml, dev, annotation), dev, volume);
+}
+
 /** As the configuration has it, ours or foreign. */
 type FoundAnnotation =
   | { readonly kind: "block"; readonly block: EncryptionElement; readonly volume: Volume }

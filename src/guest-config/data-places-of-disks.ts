@@ -38,9 +38,9 @@ function plainDisk({ dev, volume, format, readOnly }: DiskMapping, owner: PlaceO
       ? `disk ${dev} is not encrypted; the guest swaps its memory to it`
       : `disk ${dev} is not encrypted`;
   const copied = "attach a new encrypted disk and copy the data inside the guest";
-  const protect = `luksmith protect ${shellWord(owner.name)} --disk ${dev}`;
+  const protect = `luksmith protect ${shellWord(owner.name)} --disk ${shellWord(dev)} --convert`;
   // a disk that the running guest alone has is not in the definition that this command changes
-  const hint = owner.definition === "live" ? copied : `${copied}; an empty one: ${protect}`;
+  const hint = owner.definition === "live" ? copied : `encrypt it: ${protect}`;
   return { kind: "disk", where, protection: "plaintext", detail, hint };
 }
 

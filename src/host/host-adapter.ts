@@ -9,6 +9,7 @@ import type { EffectiveSettings } from "../settings/settings.js";
 import type { Engine } from "../storage/storage-backend.js";
 import type { PathVolume, Volume } from "../storage/volume.js";
 import type { DataPlace } from "./data-place.js";
+import type { DiskMirror } from "./disk-mirror.js";
 import type { GuestMigration } from "./guest-migration.js";
 
 /** A guest as its host manager configures it; made by the host adapter from the guest's configuration. */
@@ -92,6 +93,9 @@ export interface ConfiguredGuest extends Guest {
   /** It does not run, but its memory was saved: the next start resumes it, with the disks as it left them. */
   readonly saved: boolean;
 }
+
+/** `leaving`: it migrates away, its memory is being saved, or its host manager has it locked for such work. */
+export type UnderWay = "starting" | "leaving";
 
 export interface HostVersions {
   /** `7.2.22` */
@@ -221,6 +225,13 @@ export interface HostAdapter {
   unannotate(guest: Guest, annotations: Annotations, restored?: Annotations): Promise<void>;
 
   /**
+   * Takes a disk's annotation out of the persistent configuration, and lets the disk be `volume` from then on, in one
+   * change; the configuration must still be what `guest` says. Not from a hook. Absent for a host manager that moves
+   * disks itself. @throws GUEST_CHANGED, ENCRYPTION_BLOCK_FOREIGN
+   */
+  nameVolume?(guest: Guest, disk: string, annotation: DiskAnnotation, volume: PathVolume): Promise<void>;
+
+  /**
    * Adds a disk without encryption to the persistent configuration, if it still is what `guest` says. Not from a hook.
    * @throws GUEST_CHANGED, DISK_EXISTS, VOLUME_UNSUPPORTED
    */
@@ -238,6 +249,12 @@ export interface HostAdapter {
    */
   detachDisk(guest: Pick<Guest, "id" | "name">, disk: string): Promise<void>;
 
+  /**
+   * What a guest is in the midst of, if its volumes are being opened, or soon will be, with the secrets of before. Not
+   * from a hook. @throws TOOL_FAILED, HOST_UNAVAILABLE
+   */
+  underWay?(guest: Pick<Guest, "id" | "name">): Promise<UnderWay | undefined>;
+
   /** Bytes of a disk, by device name, that a running guest sees. Not from a hook. @throws TOOL_FAILED */
   diskSize(guest: Pick<Guest, "id" | "name">, disk: string): Promise<bigint>;
   /**
@@ -246,6 +263,9 @@ export interface HostAdapter {
    * Idempotent. Not from a hook. @throws VOLUME_GROW_FAILED, also if the guest sees less afterwards
    */
   resizeDisk(guest: Pick<Guest, "id" | "name">, disk: string, bytes: bigint): Promise<void>;
+
+  /** Absent for a host manager that gives a running guest no other volume. Not from a hook. */
+  mirror?(): Promise<DiskMirror>;
 
   /** Where data of the guest are besides its disks: what `luksmith status` tells. Not from a hook. */
   dataPlaces(guest: ConfiguredGuest): Promise<DataPlace[]>;

@@ -7,15 +7,20 @@ import { systemErrorOf } from "../fs/system-error.js";
 import { loadManifest } from "../manifest/load.js";
 import type { HostAdapter, ReaperRegistration } from "./host-adapter.js";
 import type { InstallPlaces } from "./install-places.js";
-import { cronLine, isReapUnit, type ReapTarget, type ReapUnits, renderReapUnits } from "./reap-units.js";
+import { cronLine, isReapUnit, type ReapTarget, renderReapUnits, renderRotateUnits } from "./reap-units.js";
 
-const SERVICE = "luksmith-reap.service";
 const TIMER = "luksmith-reap.timer";
+const ROTATE_TIMER = "luksmith-rotate.timer";
+const TIMERS = [TIMER, ROTATE_TIMER];
+const FILES = [...TIMERS, "luksmith-reap.service", "luksmith-rotate.service"];
 
 /** Whether the systemd of these places runs, or only its files are there. */
 type Manager = "running" | "offline";
 
-/** The timer that runs `luksmith reap` where systemd is the init; elsewhere it is cron's task, and the administrator's. */
+/**
+ * The timers that run `luksmith reap`, and `luksmith rotate --all --due`, where systemd is the init; elsewhere it is
+ * cron's task, and the administrator's. They come and go together.
+ */
 export class ReapTimer {
   readonly #directory: string;
   readonly path: string;
@@ -34,17 +39,17 @@ export class ReapTimer {
   registration(): ReaperRegistration {
     const { path } = this;
     if (!this.#hasSystemd()) return { kind: "none", path, cron: cronLine(this.#target()) };
-    const texts = [this.#read(SERVICE), this.#read(TIMER)];
+    const units = this.#units();
+    const texts = FILES.map((name) => this.#read(name));
     if (texts.includes("foreign")) return { kind: "foreign", path };
     if (texts.every((text) => text === "absent")) return { kind: "absent", path };
-    const { service, timer } = this.#units();
-    const isCurrent = texts[0] === service && texts[1] === timer && this.#isEnabled();
+    const isCurrent = FILES.every((name, index) => texts[index] === units.get(name)) && this.#areEnabled();
     return { kind: isCurrent ? "registered" : "outdated", path };
   }
 
   /** @throws HOOK_FOREIGN: nothing was changed */
   refuseForeign(): void {
-    const foreign = [SERVICE, TIMER].find((name) => this.#read(name) === "foreign");
+    const foreign = FILES.find((name) => this.#read(name) === "foreign");
     if (foreign === undefined) return;
     const path = join(this.#directory, foreign);
     throw new LuksmithError("HOOK_FOREIGN", {
@@ -64,20 +69,19 @@ export class ReapTimer {
 
   /** @throws NOT_PERMITTED, TOOL_FAILED */
   async uninstall(mode: "apply" | "dry-run"): Promise<"removed" | "unchanged"> {
-    const present = [TIMER, SERVICE].filter((name) => this.#read(name) !== "absent");
+    const present = FILES.filter((name) => this.#read(name) !== "absent");
     if (present.length === 0) return "unchanged";
     if (mode === "apply") await this.#uninstall();
     return "removed";
   }
 
-  async #install({ service, timer }: ReapUnits): Promise<void> {
+  async #install(units: ReadonlyMap<string, string>): Promise<void> {
     try {
-      replaceFile(join(this.#directory, SERVICE), Buffer.from(service), 0o644);
-      replaceFile(join(this.#directory, TIMER), Buffer.from(timer), 0o644);
-      await this.#systemctl("enable");
+      for (const [name, text] of units) replaceFile(join(this.#directory, name), Buffer.from(text), 0o644);
+      await this.#systemctl("enable", TIMERS);
     } catch (thrown) {
       // whatever it was that failed, nothing may be left of the rest
-      await this.#systemctl("disable").catch(() => undefined);
+      await this.#systemctl("disable", TIMERS).catch(() => undefined);
       this.#removeFiles();
       const { message, why = message } = asLuksmithError(thrown);
       throw new LuksmithError("HOOK_NOT_INSTALLED", {
@@ -90,7 +94,8 @@ export class ReapTimer {
   }
 
   async #uninstall(): Promise<void> {
-    if (this.#read(TIMER) !== "absent") await this.#systemctl("disable");
+    const timers = TIMERS.filter((name) => this.#read(name) !== "absent");
+    if (timers.length > 0) await this.#systemctl("disable", timers);
     try {
       this.#removeFiles();
     } catch (thrown) {
@@ -107,19 +112,21 @@ export class ReapTimer {
   }
 
   #removeFiles(): void {
-    for (const name of [TIMER, SERVICE]) removeFile(join(this.#directory, name));
-    // by which `Persistent=` remembers the last run
-    const stamp = join(this.places.root, "var/lib/systemd/timers", `stamp-${TIMER}`);
-    if (existsSync(stamp)) removeFile(stamp);
+    for (const name of FILES) removeFile(join(this.#directory, name));
+    for (const name of TIMERS) {
+      // by which `Persistent=` remembers the last run
+      const stamp = join(this.places.root, "var/lib/systemd/timers", `stamp-${name}`);
+      if (existsSync(stamp)) removeFile(stamp);
+    }
   }
 
-  async #systemctl(action: "enable" | "disable"): Promise<void> {
+  async #systemctl(action: "enable" | "disable", timers: readonly string[]): Promise<void> {
     if (this.manager === "offline") {
-      await this.#run([`--root=${this.places.root}`, action, TIMER]);
+      await this.#run([`--root=${this.places.root}`, action, ...timers]);
       return;
     }
     await this.#run(["daemon-reload"]);
-    await this.#run([action, "--now", TIMER]);
+    await this.#run([action, "--now", ...timers]);
   }
 
   #run(args: readonly string[]): Promise<unknown> {
@@ -130,9 +137,9 @@ export class ReapTimer {
     return isBooted(this.places.root) && existsSync(this.#directory);
   }
 
-  #isEnabled(): boolean {
-    const link = join(this.#directory, "timers.target.wants", TIMER);
-    return lstatSync(link, { throwIfNoEntry: false }) !== undefined;
+  #areEnabled(): boolean {
+    const links = TIMERS.map((name) => join(this.#directory, "timers.target.wants", name));
+    return links.every((link) => lstatSync(link, { throwIfNoEntry: false }) !== undefined);
   }
 
   /** A link is foreign as well: that is how an administrator masks a unit. */
@@ -145,8 +152,11 @@ export class ReapTimer {
     return isReapUnit(text) ? text : "foreign";
   }
 
-  #units(): ReapUnits {
-    return renderReapUnits(this.#target());
+  /** By their file names. */
+  #units(): ReadonlyMap<string, string> {
+    const [reap, rotate] = [renderReapUnits(this.#target()), renderRotateUnits(this.#target())];
+    const texts = [reap.timer, rotate.timer, reap.service, rotate.service];
+    return new Map(texts.map((text, index) => [FILES[index] ?? "", text]));
   }
 
   #target(): ReapTarget {

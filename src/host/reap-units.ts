@@ -12,8 +12,12 @@ export interface ReapTarget {
 
 /** Minutes between two runs. */
 const EVERY = 5;
+/** What the timer runs: it says that nobody waits for what is to be looked for now and then only. */
+const REAP = "reap --timer";
 
-const MARKER = /^# Luksmith \S+: cleans up after guests that crashed\./m;
+const REAPS = "cleans up after guests that crashed";
+const ROTATES = "replaces passphrases that are due";
+const MARKER = new RegExp(`^# Luksmith \\S+: (?:${REAPS}|${ROTATES})\\.`, "m");
 
 export interface ReapUnits {
   readonly service: string;
@@ -32,8 +36,8 @@ const WRITTEN = 'Written by "luksmith install", taken away by "luksmith uninstal
  */
 export function renderReapUnits(target: ReapTarget, origin = WRITTEN, condition?: string): ReapUnits {
   const { host, version, node, cli } = target;
-  const head = `# Luksmith ${version}: cleans up after guests that crashed. ${origin}`;
-  const where = condition === undefined ? "" : `\nConditionPathExists=${condition}`;
+  const head = `# Luksmith ${version}: ${REAPS}. ${origin}`;
+  const where = whereOf(condition);
   return {
     service: `${head}
 [Unit]
@@ -42,21 +46,12 @@ After=${HOSTS[host].after}
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin ${word(node)} ${word(cli)} reap
+ExecStart=${CLEAN} ${word(node)} ${word(cli)} ${REAP}
 # something is in use, or the host manager does not answer: the next run tries again
 SuccessExitStatus=4
 TimeoutStartSec=5min
 Nice=10
-${HOSTS[host].denied}NoNewPrivileges=yes
-ProtectHostname=yes
-LockPersonality=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-RestrictNamespaces=yes
-RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6
-SystemCallArchitectures=native
-UMask=0077
-`,
+${HOSTS[host].denied}${DENIED}`,
     timer: `${head}
 [Unit]
 Description=Luksmith: clean up after guests that crashed, every ${EVERY} minutes${where}
@@ -70,6 +65,60 @@ Persistent=yes
 WantedBy=timers.target
 `,
   };
+}
+
+/**
+ * systemd's units that run `luksmith rotate --all --due` once a day: it does nothing unless the settings'
+ * rotation.afterDays says so. The service writes to the host's volumes, wherever they are.
+ * @param origin and condition as above
+ */
+export function renderRotateUnits(target: ReapTarget, origin = WRITTEN, condition?: string): ReapUnits {
+  const { host, version, node, cli } = target;
+  const head = `# Luksmith ${version}: ${ROTATES}. ${origin}`;
+  return {
+    service: `${head}
+[Unit]
+Description=Luksmith: replace passphrases that are due
+After=network-online.target ${HOSTS[host].after}
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+ExecStart=${CLEAN} ${word(node)} ${word(cli)} rotate --all --due
+TimeoutStartSec=6h
+Nice=10
+${DENIED}`,
+    timer: `${head}
+[Unit]
+Description=Luksmith: replace passphrases that are due, every day${whereOf(condition)}
+
+[Timer]
+OnCalendar=daily
+# hosts share keystores
+RandomizedDelaySec=4h
+Persistent=yes
+
+[Install]
+WantedBy=timers.target
+`,
+  };
+}
+
+const CLEAN = "/usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+
+const DENIED = `NoNewPrivileges=yes
+ProtectHostname=yes
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6
+SystemCallArchitectures=native
+UMask=0077
+`;
+
+function whereOf(condition: string | undefined): string {
+  return condition === undefined ? "" : `\nConditionPathExists=${condition}`;
 }
 
 interface HostOfUnits {
@@ -93,11 +142,11 @@ ProtectControlGroups=yes
   proxmox: { after: "pve-cluster.service", denied: "" },
 };
 
-/** The same for cron(8), a line of a file in /etc/cron.d. */
+/** The same for cron(8), a line of a file in /etc/cron.d; `luksmith rotate --all --due` is a second one, for who wants it. */
 export function cronLine({ node, cli }: ReapTarget): string {
   // cron takes a percent sign for the end of the command
   const command = [node, cli].map((path) => shellWord(path).replaceAll("%", "\\%")).join(" ");
-  return `*/${EVERY} * * * * root ${command} reap >/dev/null`;
+  return `*/${EVERY} * * * * root ${command} ${REAP} >/dev/null`;
 }
 
 /** Whether `text` is a unit of ours, of any version. */

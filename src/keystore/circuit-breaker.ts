@@ -39,7 +39,9 @@ export function guarded(keystore: Keystore, breaker: CircuitBreaker): Keystore {
     type,
     store: (key) => breaker.run("change", () => keystore.store(key)),
     fetch: (uuid) => breaker.run("question", () => keystore.fetch(uuid)),
+    change: (uuid, change) => breaker.run("change", () => keystore.change(uuid, change)),
     update: (record) => breaker.run("change", () => keystore.update(record)),
+    replace: (key, expected) => breaker.run("change", () => keystore.replace(key, expected)),
     find: (query) => breaker.run("question", () => keystore.find(query)),
     ...(canDelete(keystore) && {
       delete: (uuid: Parameters<typeof keystore.delete>[0]) =>

@@ -2,6 +2,7 @@ import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { KeyCache } from "./cache/key-cache.js";
 import { withCache } from "./cache/with-cache.js";
 import { CircuitBreaker, guarded } from "./circuit-breaker.js";
+import { keyUuidOf } from "./key-record.js";
 import type { KeyUuid } from "./key-uuid.js";
 import type { Key, Keystore } from "./keystore.js";
 
@@ -90,6 +91,40 @@ export class Keyring {
   }
 
   /**
+   * After the key's passphrase was replaced: this host's copy, if it has one, is of the new one when `settled` resolves,
+   * or gone. Never throws for what a keystore or the cache does.
+   */
+  async refreshCopy(uuid: KeyUuid): Promise<void> {
+    const location = await this.locate(uuid);
+    if (location.kind === "found") location.key.passphrase.dispose();
+    if (location.kind === "found" && location.cached === undefined) return;
+    const names = this.#instances.map(({ name }) => name);
+    await (await this.#loadedCache)?.refused(names, uuid);
+  }
+
+  /**
+   * The former passphrases of a key that the keystores have, the newest first; of one that several have, one. Whoever
+   * asks disposes of them.
+   * @throws what a keystore throws: an answer without its keys would say that there are none
+   */
+  async former(uuid: KeyUuid): Promise<Key[]> {
+    const found = new Map<string, Key>();
+    try {
+      for (const keystore of await this.all()) {
+        for (const record of await keystore.find({ archivedOf: uuid })) {
+          const key = found.has(record.uuid) ? undefined : await keystore.fetch(keyUuidOf(record));
+          // undefined as well for one that was deleted since it was listed: it is too old
+          if (key !== undefined) found.set(record.uuid, key);
+        }
+      }
+    } catch (thrown) {
+      for (const { passphrase } of found.values()) passphrase.dispose();
+      throw thrown;
+    }
+    return [...found.values()].sort((a, b) => formerGeneration(b) - formerGeneration(a));
+  }
+
+  /**
    * Waits for the copies that the cache makes of what `locate` has found; `limit` milliseconds at most, if it is given,
    * and gives up the rest. Never throws.
    */
@@ -121,6 +156,10 @@ export class Keyring {
     this.#made.set(instance.name, made);
     return made;
   }
+}
+
+function formerGeneration({ record: { archived } }: Key): number {
+  return archived?.generation ?? 0;
 }
 
 /** A key that was found, else an error, else `unknown`; wipes the passphrases of keys that nobody gets. */

@@ -8,11 +8,16 @@ export interface Key {
   readonly passphrase: Secret;
 }
 
+/** What is to become of a record. */
+export type RecordChange = (record: KeyRecord) => KeyRecord;
+
 /** What `find` compares; every given attribute must be equal. */
 export interface KeyQuery {
   readonly guestId?: string;
   readonly volume?: string;
   readonly state?: KeyRecord["state"];
+  /** The archived records of this key: its former passphrases. */
+  readonly archivedOf?: KeyUuid;
 }
 
 /**
@@ -38,8 +43,34 @@ export interface Keystore {
    */
   fetch(uuid: KeyUuid): Promise<Key | undefined>;
 
-  /** Replaces the record's state and attributes, not its passphrase. @throws KEY_NOT_FOUND, KEY_DELETED, KEYSTORE_WRITE_FAILED */
+  /**
+   * Changes the record that the keystore has at that moment, and not the passphrase. Where somebody else is faster,
+   * `change` is called again, with what that one has left: nobody's change is lost.
+   * @param change pure; leaves UUID and generation. A record that is as it is to be it gives back as it is (order of lists
+   *   included), since it may be called with what it has made itself. What it throws is thrown, and nothing is written
+   * @returns the record that is stored now
+   * @throws KEY_NOT_FOUND, KEY_DELETED, KEYSTORE_WRITE_FAILED (others change it all the time, too)
+   */
+  change(uuid: KeyUuid, change: RecordChange): Promise<KeyRecord>;
+
+  /**
+   * Replaces the record's state and attributes, not its passphrase, whatever it was: for who has just read it.
+   * @throws KEY_NOT_FOUND, KEY_DELETED, KEYSTORE_WRITE_FAILED; KEY_CONFLICT for a record from before a change of
+   *   somebody else: of a lower generation, or without the rotation, the conversion or the recovery keyslots of the
+   *   stored one. Whoever means to take one of these away does it with `change`
+   */
   update(record: KeyRecord): Promise<void>;
+
+  /**
+   * Replaces a key's passphrase and its record at once, for good: a power cut, a kill or a lost answer leaves the former
+   * key or the new one, whole, and whoever fetches meanwhile gets one of the two. The former passphrase cannot be fetched
+   * afterwards. Idempotent. Another passphrase has a higher `generation` than the one that it replaces. Who calls sees
+   * to it that both passphrases open the volume (rotation).
+   * @param expected the record that `key` was made from, as `fetch` or `change` gave it: if the keystore has another one
+   *   by now, nothing is replaced
+   * @throws KEY_CONFLICT for that; KEY_NOT_FOUND, KEY_DELETED, KEYSTORE_WRITE_FAILED. What `fetch` says afterwards holds
+   */
+  replace(key: Key, expected?: KeyRecord): Promise<void>;
 
   /** The records (no passphrases) that match. */
   find(query: KeyQuery): Promise<KeyRecord[]>;

@@ -11,16 +11,19 @@ const TEST_GUEST = "luksmith-test";
 const ABANDONED_AFTER = 3_600_000;
 
 /**
- * Stores a throw-away key, changes its record, fetches and deletes it.
+ * Stores a throw-away key, changes its record, replaces its passphrase, fetches and deletes it.
  * @throws KEYSTORE_UNAVAILABLE if the keystore gives back something else; whatever the keystore throws
  */
 export async function testRoundTrip(keystore: Keystore & KeyDeleter): Promise<void> {
   await deleteAbandoned(keystore);
   const record = throwAwayRecord();
   const uuid = keyUuidOf(record);
+  using former = Secret.randomPassphrase();
   using passphrase = Secret.randomPassphrase();
-  await keystore.store({ record, passphrase });
-  await keystore.update({ ...record, state: "active" });
+  const active = { ...record, state: "active" } as const;
+  await keystore.store({ record, passphrase: former });
+  await keystore.update(active);
+  await keystore.replace({ record: { ...active, generation: 2 }, passphrase });
   const returned = await keystore.fetch(uuid);
   const problem = problemOf(returned, passphrase);
   returned?.passphrase.dispose();

@@ -1,7 +1,8 @@
-import { appendFileSync, existsSync, mkdirSync } from "node:fs";
+import { appendFileSync, existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { createLogger, format, type Logger as Winston, transports } from "winston";
 import Transport from "winston-transport";
+import { makeDirectory } from "../fs/atomic-file.js";
 import { redactDeep } from "./redaction.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { LogLevel } from "./logger.js";
@@ -75,7 +76,7 @@ class JsonLinesTransport extends Transport {
 
   override log(info: Info, next: () => void): void {
     try {
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o750 });
+      makeDirectory(dirname(this.#path), 0o750);
       appendFileSync(this.#path, `${String(info[MESSAGE])}\n`, { mode: 0o640 });
     } catch (thrown) {
       // a full disk must not stop a guest's start; said once, where a person may see it

@@ -17,6 +17,13 @@ export function protectCommand(guest: ProtectedGuest, disks: readonly string[]):
   return ["luksmith protect", guestWord(guest), ...disks.map((dev) => `--disk ${shellWord(dev)}`)].join(" ");
 }
 
+/** The command that encrypts a disk in place, or decrypts it, and that goes on with what was cut short. */
+export function conversionCommand(guest: NamedGuest, dev: string, to: "encrypted" | "plain"): string {
+  const command = to === "encrypted" ? "luksmith protect" : "luksmith unprotect";
+  const options = to === "encrypted" ? ["--convert", "--in-place"] : ["--in-place"];
+  return [command, guestWord(guest), "--disk", shellWord(dev), ...options].join(" ");
+}
+
 /** Proxmox VE encrypts a disk by moving it to storage that encrypts; a device of the host is copied to there. */
 function moveCommand(
   { id, disks: info }: ProtectedGuest,

@@ -1,3 +1,4 @@
+import type { JournalEntry } from "../convert/in-place/journal.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { LuksmithError } from "../error/luksmith-error.js";
 import type { KeyRecord } from "../generated/key-record.js";
@@ -28,6 +29,8 @@ export interface PlainDisk {
   readonly luks: HiddenLuks | undefined;
   /** The key of an encrypted layer under its volume: found, or not to be told from ours. */
   readonly overlaid: KeyFact | undefined;
+  /** Set where this host has begun to convert the volume in place, and has not ended. */
+  readonly moved?: JournalEntry;
 }
 
 export interface HiddenLuks {

@@ -21,7 +21,7 @@ export async function gatherKeys(
     const located = await keyring.locate(uuid);
     switch (located.kind) {
       case "found":
-        session.add(uuid, located.key);
+        session.add(uuid, located.key, located);
         if (located.cached !== undefined) {
           const { keystore, cached } = located;
           warnOfCopy(guest, { disk, uuid, keystore: keystore.name, cached }, logger);

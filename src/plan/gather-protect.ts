@@ -149,7 +149,7 @@ async function knownKey(
     const located = await keyring.locate(candidate);
     if (located.kind === "unavailable") throw located.error;
     if (located.kind === "unknown") continue;
-    session.add(candidate, located.key);
+    session.add(candidate, located.key, located);
     return { keystore: located.keystore.name, record: located.key.record };
   }
   return undefined;

@@ -1,5 +1,6 @@
-import { existsSync } from "node:fs";
-import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
+import { existsSync, readdirSync } from "node:fs";
+import type { JournalEntry } from "../convert/in-place/journal.js";
+import { asLuksmithError, errnoOf, LuksmithError } from "../error/luksmith-error.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
@@ -11,9 +12,14 @@ import { type Volume, volumeName } from "../storage/volume.js";
 import type { AnnotatedDisk, BaseKey, DiskFacts, HiddenLuks, KeyFact } from "./facts.js";
 import type { KeySession } from "./key-session.js";
 
+/** Where conversions in place note how far they are. */
+const IN_PLACE = "/var/lib/luksmith/in-place";
+
 export interface FactSources {
   readonly keyring: Keyring;
   readonly storage: StorageRegistry;
+  /** Absent: of this host. */
+  readonly inPlace?: string;
 }
 
 /** The I/O half of planning: asks keystores and volumes about every disk of the guest, all disks at once. */
@@ -38,7 +44,9 @@ export async function gatherFacts(
 }
 
 async function plainDisk(disk: DiskMapping, sources: FactSources): Promise<DiskFacts> {
-  if (disk.encrypted) return { kind: "plain", disk, luks: undefined, overlaid: undefined };
+  const moved = await movedOn(disk.volume, sources.inPlace ?? IN_PLACE);
+  if (disk.encrypted || moved !== undefined)
+    return { kind: "plain", disk, luks: undefined, overlaid: undefined, ...(moved && { moved }) };
   const layers = await Promise.all(
     (disk.backingSecretUuids ?? []).map((uuid) => lookUpRecord(uuid, sources)),
   );
@@ -50,6 +58,24 @@ async function plainDisk(disk: DiskMapping, sources: FactSources): Promise<DiskF
     luks: await hiddenLuks(disk.looksEncrypted?.volume ?? disk.volume, sources),
     overlaid,
   };
+}
+
+/** Costs one look into a directory where no conversion in place is unfinished. */
+async function movedOn(volume: Volume, directory: string): Promise<JournalEntry | undefined> {
+  const isMovable = volume.kind === "file" || volume.kind === "block";
+  const journals = isMovable ? journalsIn(directory) : [];
+  if (!isMovable || journals.length === 0) return undefined;
+  const { movedInPlace } = await import("./moved-in-place.js");
+  return await movedInPlace(volume, directory, journals);
+}
+
+function journalsIn(directory: string): string[] {
+  try {
+    return readdirSync(directory).filter((name) => name.endsWith(".json"));
+  } catch (thrown) {
+    if (errnoOf(thrown) === "ENOENT" || errnoOf(thrown) === "ENOTDIR") return [];
+    throw thrown;
+  }
 }
 
 /** A volume of a kind that no storage backend knows is not ours, and that is no error here. */
@@ -77,8 +103,8 @@ function readings(volume: Volume): Volume[] {
 
 /** Of a key whose passphrase nobody needs here. */
 async function lookUpRecord(uuid: KeyUuid, sources: FactSources): Promise<KeyFact> {
-  const { fact, key } = await lookUp(uuid, sources);
-  key?.passphrase.dispose();
+  const { fact, found } = await lookUp(uuid, sources);
+  found?.key.passphrase.dispose();
   return fact;
 }
 
@@ -89,8 +115,8 @@ async function annotatedDisk(
   sources: FactSources,
   session: KeySession,
 ): Promise<AnnotatedDisk> {
-  const { fact, key } = await lookUp(uuid, sources);
-  if (key !== undefined) session.add(uuid, key);
+  const { fact, found } = await lookUp(uuid, sources);
+  if (found !== undefined) session.add(uuid, found.key, found);
   const ours = request !== undefined || fact.kind === "found";
   const depth = fact.kind === "found" && fact.record.state === "active" ? "header" : "allocation-map";
   const backend = ours ? await sources.storage.backendFor(disk.volume) : undefined;
@@ -130,8 +156,8 @@ async function engineRefusal(
 
 /** Nothing but the key: a base is opened by its guests' QEMU alone, and may belong to another guest. */
 async function baseKey(uuid: KeyUuid, sources: FactSources, session: KeySession): Promise<BaseKey> {
-  const { fact, key } = await lookUp(uuid, sources);
-  if (key !== undefined) session.add(uuid, key);
+  const { fact, found } = await lookUp(uuid, sources);
+  if (found !== undefined) session.add(uuid, found.key, found);
   return { uuid, key: fact };
 }
 
@@ -144,10 +170,10 @@ async function lookUp(uuid: KeyUuid, { keyring }: FactSources) {
         ...{ kind: "found", keystore: keystore.name, record: key.record },
         ...(cached && { cached }),
       };
-      return { fact, key };
+      return { fact, found: located };
     }
     case "unknown":
     case "unavailable":
-      return { fact: located satisfies KeyFact, key: undefined };
+      return { fact: located satisfies KeyFact, found: undefined };
   }
 }

@@ -6,7 +6,7 @@ import { VolumeLocks } from "../storage/volume-lock.js";
 /** Seconds; less than virsh waits for an answer, since libvirtd gives none about a guest whose hook waits here. */
 const PATIENCE = 10;
 
-/** Seconds. Behind this lock nobody asks about guests; it is held while one mapping is closed, at the longest. */
+/** Seconds. Behind this lock nobody asks about guests; it is held while one mapping is closed, or disks are shredded. */
 const GATE_PATIENCE = 60;
 
 /** When the reaper began to watch a guest; opaque. */
@@ -57,10 +57,13 @@ export class GuestLocks {
    * `watch`: then it resolves to undefined. @throws LOCK_TIMEOUT, NOT_PERMITTED
    */
   reap<T>(guest: Pick<Guest, "id">, since: Watch, work: () => Promise<T>): Promise<T | undefined> {
-    return this.hold(guest, () =>
-      this.#gates.hold(gateOf(guest.id), async (gate) =>
-        announcedAt(gate) === since ? await work() : undefined,
-      ),
+    return this.hold(guest, () => this.reapHeld(guest, since, work));
+  }
+
+  /** As `reap`, for who holds the guest already, and waits for nobody in `work`. @throws LOCK_TIMEOUT, NOT_PERMITTED */
+  reapHeld<T>({ id }: Pick<Guest, "id">, since: Watch, work: () => Promise<T>): Promise<T | undefined> {
+    return this.#gates.hold(gateOf(id), async (gate) =>
+      announcedAt(gate) === since ? await work() : undefined,
     );
   }
 }

@@ -42,8 +42,11 @@ export async function probeKeyVolume(
   return worst(answers);
 }
 
-/** A file whose image format is not known can be either: one of both readings is nothing but data. */
-function readingsOf(name: string): Volume[] {
+/**
+ * What a record's volume may be, of which it has the name alone: a file whose image format is not known can be either,
+ * and one of both readings is nothing but data. None for storage that is not known here.
+ */
+export function readingsOf(name: string): Volume[] {
   const image = parseRbdName(name);
   if (image !== undefined) return [image];
   if (!name.startsWith("/")) return [];

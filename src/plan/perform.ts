@@ -1,11 +1,15 @@
+import type { AuditLog, KeyEvent } from "../audit/audit-log.js";
+import { type PlannedUse, recorded, useOfRecord } from "../audit/recorded.js";
 import type { Mappings } from "../encryption/encryption-provider.js";
 import type { EncryptionProviders } from "../encryption/encryption-providers.js";
 import type { LuksHeader } from "../encryption/luks-header.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { visible } from "../error/printable.js";
+import type { HeaderVault } from "../headers/header-vault.js";
+import { keepMade } from "../headers/keep-made.js";
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
-import { canDelete } from "../keystore/keystore.js";
+import { canDelete, type Keystore } from "../keystore/keystore.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Logger } from "../log/logger.js";
@@ -26,6 +30,8 @@ export interface Resources {
   readonly providers: EncryptionProviders;
   readonly mappings: Mappings;
   readonly arrivals: Arrivals;
+  readonly audit: AuditLog;
+  readonly headers: Pick<HeaderVault, "keep">;
   readonly logger: Logger;
 }
 
@@ -79,8 +85,7 @@ export class StepPerformer implements Performer {
         await this.#resources.host.removeDisk(this.#guest, step.disk);
         return undefined;
       case "attach-disk":
-        await this.#resources.host.attachDisk(this.#guest, step.disk);
-        return () => this.#resources.host.detachDisk(this.#guest, step.disk);
+        return this.#attachDisk(step);
       case "detach-disk":
         await this.#resources.host.detachDisk(this.#guest, step.disk);
         return undefined;
@@ -95,7 +100,13 @@ export class StepPerformer implements Performer {
   async #storeKey({ keystore: name, record }: StepOf<"store-key">): Promise<Undo | undefined> {
     const keystore = await this.#resources.keyring.get(name);
     const uuid = keyUuidOf(record);
-    await keystore.store({ record, passphrase: this.#session.create(uuid) });
+    return recorded(this.#resources.audit, [useOfRecord("store", record, name)], async () => {
+      await keystore.store({ record, passphrase: this.#session.create(uuid) });
+      return this.#undoStore(keystore, uuid);
+    });
+  }
+
+  #undoStore(keystore: Keystore, uuid: KeyUuid): Undo | undefined {
     if (!canDelete(keystore)) return undefined;
     return async () => {
       if (this.#inUse.has(uuid)) return;
@@ -114,12 +125,24 @@ export class StepPerformer implements Performer {
     const backend = await storage.formattingBackendFor(volume);
     const passphrase = this.#session.passphrase(uuid);
     this.#inUse.add(uuid);
-    await provider.format(backend, { volume, uuid, spec: record.encryption, passphrase });
+    await recorded(this.#resources.audit, [useOfRecord("format", record)], async () => {
+      await provider.format(backend, { volume, uuid, spec: record.encryption, passphrase });
+      return undefined;
+    });
+    const { headers, logger } = this.#resources;
+    if (record.encryption.format !== "plain") {
+      await keepMade({ backend, volume, uuid }, headers, (message, error) => logger.warn(message, { error }));
+    }
   }
 
   async #activateKey({ keystore, record }: StepOf<"activate-key">): Promise<undefined> {
     const { keyring } = this.#resources;
-    await (await keyring.get(keystore)).update({ ...record, state: "active" });
+    await recorded(this.#resources.audit, [useOfRecord("activate", record, keystore)], async () => {
+      const { volume } = record;
+      const of = await keyring.get(keystore);
+      await of.change(keyUuidOf(record), (now) => ({ ...now, volume, state: "active" }));
+      return undefined;
+    });
   }
 
   async #annotate({ blocks, replaced = [] }: StepOf<"annotate">): Promise<Undo> {
@@ -150,21 +173,44 @@ export class StepPerformer implements Performer {
   }
 
   async #provideSecrets({ secrets }: StepOf<"provide-secrets">): Promise<Undo> {
-    await this.#resources.host.provideSecrets(
-      this.#guest,
-      secrets.map((key) => ({ ...key, passphrase: this.#session.passphrase(key.uuid) })),
-      this.others,
-    );
-    return () => this.#withdraw(secrets);
+    return recorded(this.#resources.audit, this.#usesOf("provide", secrets), async () => {
+      await this.#resources.host.provideSecrets(
+        this.#guest,
+        secrets.map((key) => ({ ...key, passphrase: this.#session.passphrase(key.uuid) })),
+        this.others,
+      );
+      return () => this.#withdraw(secrets);
+    });
   }
 
   async #openMapping({ disk, uuid, mapping, volume, encryption }: StepOf<"open-mapping">): Promise<Undo> {
     const { id, name } = this.#guest;
-    await this.#resources.mappings.open(
-      { name: mapping, volume, uuid, spec: encryption, guest: { id, name }, disk },
-      this.#session.passphrase(uuid),
-    );
-    return () => this.#closeMapping(disk, mapping);
+    return recorded(this.#resources.audit, this.#usesOf("open", [{ disk, uuid }]), async () => {
+      await this.#resources.mappings.open(
+        { name: mapping, volume, uuid, spec: encryption, guest: { id, name }, disk },
+        this.#session.passphrase(uuid),
+      );
+      return () => this.#closeMapping(disk, mapping);
+    });
+  }
+
+  async #attachDisk({ disk }: StepOf<"attach-disk">): Promise<Undo> {
+    const { host, audit } = this.#resources;
+    const uuid = this.#guest.disks.mapping[disk]?.encryption_secret_uuid;
+    const uses = uuid === undefined ? [] : this.#usesOf("attach", [{ disk, uuid }]);
+    return recorded(audit, uses, async () => {
+      await host.attachDisk(this.#guest, disk);
+      return () => host.detachDisk(this.#guest, disk);
+    });
+  }
+
+  #usesOf(event: KeyEvent, keys: readonly DiskKey[]): PlannedUse[] {
+    const { id, name, disks } = this.#guest;
+    return keys.map(({ disk, uuid }) => {
+      const volume = disks.mapping[disk]?.volume;
+      const of = { guest: { id, name }, disk, ...(volume && { volume: volumeName(volume) }), key: uuid };
+      return { event, ...of, ...this.#session.givenBy(uuid) };
+    });
   }
 
   async #closeMapping(disk: string, mapping: string, ifBusy: "refuse" | "leave" = "leave"): Promise<void> {

@@ -44,6 +44,7 @@ function prepareAdded(guest: Guest, facts: AddedDisk, options: AttachOptions): P
   const { disk, protect, bus, isConfigured } = facts;
   if (isConfigured && protect.known === undefined) throw plainInConfiguration(guest, facts);
   if (isImageTakenForRaw(facts)) throw imageTakenForRaw(guest, facts);
+  if (protect.known === undefined && holdsData(protect)) throw notEmpty(guest, facts);
   const { stages } = planProtect(withDisk(guest, disk), [protect], { ...options, format: "now" });
   const steps = stages.flat();
   const only = (kind: Step["kind"]) => steps.filter((step) => step.kind === kind);
@@ -137,6 +138,20 @@ function imageTakenForRaw(guest: Guest, { disk }: AddedDisk): LuksmithError {
     what: `cannot attach a disk to guest ${guest.name}: ${volumeName(disk.volume)} is not empty`,
     why: `as a raw volume, it holds a ${QCOW2_SIGNATURE}`,
     hint: "if it is a new image: --format qcow2",
+  });
+}
+
+function holdsData({ probe }: AddedDisk["protect"]): boolean {
+  return probe.kind === "data" || probe.kind === "allocated";
+}
+
+/** The guest does not have it yet: what encrypts data where they are takes a disk of a guest. */
+function notEmpty(guest: Guest, { disk, protect: { probe } }: AddedDisk): LuksmithError {
+  const volume = volumeName(disk.volume);
+  return new LuksmithError("VOLUME_NOT_EMPTY", {
+    what: `cannot attach disk ${disk.dev} to guest ${guest.name}: ${volume} is not empty`,
+    why: `it holds ${(probe.kind === "data" && probe.signature) || "data"}, which formatting would destroy`,
+    hint: "attach a new, empty disk, and copy the data inside the guest",
   });
 }
 

@@ -1,9 +1,10 @@
 import { LuksmithError } from "../error/luksmith-error.js";
+import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { wholeSectors } from "../storage/sectors.js";
 import { volumeName } from "../storage/volume.js";
 import { formatBytes } from "./bytes.js";
-import { guestWord, protectCommand } from "./commands.js";
+import { conversionCommand, guestWord, protectCommand } from "./commands.js";
 import type { AnnotatedDisk, PlainDisk } from "./facts.js";
 import type { DiskSizes, GrowFacts } from "./gather-grow.js";
 import { requireHeaderOf } from "./volume-content.js";
@@ -74,9 +75,20 @@ function requireFormatted(task: string, guest: Guest, fact: AnnotatedDisk): void
       });
     case "found":
       if (key.record.encryption.format === "plain") return;
+      refuseConversion(task, guest, fact, key.record);
       if (key.record.state === "active" || probe?.kind === "luks") requireHeaderOf(guest, fact, task);
       else throw notFormatted(task, fact);
   }
+}
+
+/** What is half encrypted has the size that its conversion has given it. */
+function refuseConversion(task: string, guest: Guest, { disk }: AnnotatedDisk, record: KeyRecord): void {
+  if (record.conversion === undefined) return;
+  throw new LuksmithError("CONVERSION_UNFINISHED", {
+    what: `${task}: a conversion in place of disk ${disk.dev} has begun, and has not ended`,
+    why: `that began at ${record.conversion.startedAt}`,
+    hint: `let it end first: ${conversionCommand(guest, disk.dev, record.conversion.to)}`,
+  });
 }
 
 /** Without a header, a volume does not tell whether it still is the one that was encrypted. */

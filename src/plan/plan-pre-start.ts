@@ -5,10 +5,10 @@ import { newKeyRecord } from "../keystore/key-record.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { isMappable, volumeName } from "../storage/volume.js";
 import { cannotStart } from "./cannot-start.js";
-import { protectCommand } from "./commands.js";
+import { conversionCommand, protectCommand } from "./commands.js";
 import type { AnnotatedDisk, DiskFacts } from "./facts.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
-import { refuseLostBlock, refusePlainOverlay } from "./refusals.js";
+import { refuseLostBlock, refuseMoved, refusePlainOverlay } from "./refusals.js";
 import { type AnnotatedKey, type DiskKey, type OpeningKey, planOf, type Plan, type Step } from "./step.js";
 import { formatDiffers, requireContentOf, volumeProblem } from "./volume-content.js";
 
@@ -25,6 +25,7 @@ export function planPreStart(guest: Guest, facts: readonly DiskFacts[], now: Dat
   for (const fact of facts) {
     switch (fact.kind) {
       case "plain":
+        refuseMoved(guest, fact);
         refuseLostBlock(guest, fact);
         refusePlainOverlay(guest, fact);
         break;
@@ -113,7 +114,10 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
         hint: "restore the key record from a backup of the keystore; nothing was changed",
       });
     case "found":
+      requireUsable(guest, fact, key.record);
       switch (key.record.state) {
+        case "archived":
+          throw archived(guest, fact, key.record);
         case "active":
           requireContentOf(guest, fact, key.record);
           return withOpening(guest, { fact, store: [], format: [], activate: [] }, key.record);
@@ -122,6 +126,25 @@ function prepare(guest: Guest, fact: AnnotatedDisk, now: Date): PreparedDisk | u
           return usePending(guest, fact, key.record, key.keystore);
       }
   }
+}
+
+/** What is half plaintext and half ciphertext would be destroyed by whoever opens it as either. */
+function requireUsable(guest: Guest, { disk }: AnnotatedDisk, { conversion }: KeyRecord): void {
+  if (conversion === undefined) return;
+  const verb = conversion.to === "encrypted" ? "encrypted" : "decrypted";
+  throw new LuksmithError("CONVERSION_UNFINISHED", {
+    what: `${cannotStart(guest)}: disk ${disk.dev} is being ${verb} in place`,
+    why: `that began at ${conversion.startedAt}, and has not ended`,
+    hint: `wait until it has; if it was cut short, it goes on with: ${conversionCommand(guest, disk.dev, conversion.to)}`,
+  });
+}
+
+function archived(guest: Guest, { disk, uuid }: AnnotatedDisk, record: KeyRecord): LuksmithError {
+  return new LuksmithError("KEY_ARCHIVED", {
+    what: `${cannotStart(guest)}: the encryption block of disk ${disk.dev} names ${uuid}, which is a former passphrase`,
+    ...(record.archived && { why: `key ${record.archived.of} had it until ${record.archived.at}` }),
+    hint: "put the key's own UUID there",
+  });
 }
 
 /**

@@ -8,6 +8,7 @@ import { legacyMappingName, mappingName } from "../encryption/dm-crypt/mapping-n
 import type { Probe } from "../storage/storage-backend.js";
 import { isMappable, volumeName } from "../storage/volume.js";
 import { annotationNow } from "./annotation.js";
+import { protectCommand } from "./commands.js";
 import type { ProtectFacts } from "./gather-protect.js";
 import { belongsTo, isRecorded, keyInUse, refuseSharedKey, refuseSharedMapping } from "./key-ownership.js";
 import { canBePlain } from "./volume-content.js";
@@ -142,6 +143,12 @@ function requireStateOf(
     case "active":
       if (isPlain && canBePlain(probe) && record.volume === volumeName(disk.volume)) return;
       throw withoutItsHeader(guest, fact, record);
+    case "archived":
+      throw new LuksmithError("KEY_ARCHIVED", {
+        what: `cannot protect guest ${guest.name}: ${record.uuid}, which disk ${disk.dev} names, is a former passphrase`,
+        ...(record.archived && { why: `key ${record.archived.of} had it until ${record.archived.at}` }),
+        hint: "put the key's own UUID into its encryption block",
+      });
   }
 }
 
@@ -182,7 +189,7 @@ function requireEmpty(guest: Guest, { disk, probe }: ProtectFacts): void {
       throw new LuksmithError("VOLUME_NOT_EMPTY", {
         what: `${what}: it is not empty`,
         why: `${volume} holds ${(probe.kind === "data" && probe.signature) || "data"}, which formatting would destroy`,
-        hint: "attach a new, empty disk to the guest, protect that one, and copy the data inside the guest",
+        hint: `to encrypt these data: ${protectCommand(guest, [disk.dev])}${guest.encryptedStorages === undefined ? " --convert" : ""}`,
       });
     case "luks":
       throw new LuksmithError("VOLUME_NOT_EMPTY", {

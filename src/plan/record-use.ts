@@ -1,5 +1,7 @@
 import type { Guest, HostAdapter } from "../host/host-adapter.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
+import type { KeyRecord } from "../generated/key-record.js";
+import { keyUuidOf } from "../keystore/key-record.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
 import type { DiskFacts, KeyFact } from "./facts.js";
@@ -19,11 +21,11 @@ export async function recordUse(
   { host, keyring, logger }: { host: HostAdapter; keyring: Keyring; logger: Logger },
 ): Promise<void> {
   for (const { record, keystore: name } of keys) {
-    const used = host.keyInUse?.(record, guest);
-    if (used === undefined) continue;
+    const used = (now: KeyRecord) => host.keyInUse?.(now, guest);
+    if (used(record) === undefined) continue;
     try {
       const keystore = await keyring.get(name);
-      await keystore.update(used);
+      await keystore.change(keyUuidOf(record), (now) => used(now) ?? now);
     } catch (thrown) {
       const error = asLuksmithError(thrown);
       logger.warn("could not record that a key is in use", { guest: guest.name, key: record.uuid, error });

@@ -4,7 +4,7 @@ import type { Guest } from "../host/host-adapter.js";
 import { type Volume, volumeName } from "../storage/volume.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { cannotStart } from "./cannot-start.js";
-import { adoptCommand, protectCommand, renameCommand } from "./commands.js";
+import { adoptCommand, conversionCommand, protectCommand, renameCommand } from "./commands.js";
 import type { PlainDisk } from "./facts.js";
 import { refuseSharedKey } from "./key-ownership.js";
 
@@ -88,6 +88,20 @@ function requireUsableAnnotation(
     what: `${cannotStart(guest)}: disk ${dev} must be encrypted as luks by QEMU`,
     why: `its encryption block says format ${encryption_format ?? "unknown"}, engine ${engine}`,
     hint: "change the block to format='luks' without an engine, or take the request away",
+  });
+}
+
+/**
+ * A disk that the configuration has as a plain one while its volume is only half of that: the guest would write where
+ * the conversion has moved something else. @throws CONVERSION_UNFINISHED
+ */
+export function refuseMoved(guest: Guest, { disk, moved }: PlainDisk): void {
+  if (moved === undefined) return;
+  const verb = moved.to === "encrypted" ? "encrypted" : "decrypted";
+  throw new LuksmithError("CONVERSION_UNFINISHED", {
+    what: `${cannotStart(guest)}: the volume of disk ${disk.dev} is being ${verb} in place, and the configuration has it as a plain disk`,
+    why: `${volumeName(disk.volume)} is not all plaintext: key ${moved.uuid} is that of disk ${moved.disk} of guest ${moved.guest.name}`,
+    hint: `go on with: ${conversionCommand(moved.guest, moved.disk, moved.to)}`,
   });
 }
 

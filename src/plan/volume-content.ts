@@ -1,11 +1,13 @@
 import type { EncryptionFormat } from "../encryption/luks-spec.js";
 import type { LuksHeader } from "../encryption/luks-header.js";
 import { LuksmithError } from "../error/luksmith-error.js";
+import { shellWord } from "../error/shell-word.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import { cannotStart } from "./cannot-start.js";
+import { guestWord } from "./commands.js";
 import type { AnnotatedDisk } from "./facts.js";
 
 /**
@@ -53,7 +55,7 @@ function requireSpecOf(
   throw new LuksmithError("LUKS_HEADER_INVALID", {
     what: `${cannotStart(guest)}: disk ${disk.dev} has a LUKS header that is not as Luksmith made it`,
     why: `${volumeName(disk.volume)} says ${found}, and its key's record ${recorded}`,
-    hint: "find out who changed it, and restore the header from a backup; nothing was changed",
+    hint: `find out who changed it; nothing was changed; to bring back a copy: ${restoreCommand(guest, { disk })}`,
   });
 }
 
@@ -102,7 +104,7 @@ export function volumeProblem(
       return new LuksmithError("LUKS_HEADER_INVALID", {
         what: `${start} has a LUKS header that cannot be used`,
         why: `${volume}: ${probe.reason}`,
-        hint: "restore the header from a backup; nothing was changed",
+        hint: `nothing was changed; to bring back a copy: ${restoreCommand(guest, fact)}`,
       });
     case "luks":
       return new LuksmithError("LUKS_UUID_MISMATCH", {
@@ -111,7 +113,7 @@ export function volumeProblem(
         hint: "check that the disk points at the right volume",
       });
     case "data":
-      if (isActive(fact)) return headerGone(start, fact, volume);
+      if (isActive(fact)) return headerGone({ start, guest, volume }, fact);
       return new LuksmithError("VOLUME_NOT_EMPTY", {
         what: `${start} cannot be formatted: it is not empty`,
         why: `${volume} holds ${probe.signature ?? "data"}`,
@@ -120,7 +122,7 @@ export function volumeProblem(
     case undefined:
     case "empty":
     case "allocated":
-      return headerGone(start, fact, volume);
+      return headerGone({ start, guest, volume }, fact);
   }
 }
 
@@ -128,10 +130,17 @@ function isActive({ key }: AnnotatedDisk): boolean {
   return key.kind === "found" && key.record.state === "active";
 }
 
-function headerGone(start: string, fact: AnnotatedDisk, volume: string): LuksmithError {
+function headerGone(
+  { start, guest, volume }: { readonly start: string; readonly guest: Guest; readonly volume: string },
+  fact: AnnotatedDisk,
+): LuksmithError {
   return new LuksmithError("VOLUME_NOT_FORMATTED", {
     what: `${start} has lost its LUKS header`,
     why: `key ${fact.uuid} is in use since ${fact.key.kind === "found" ? fact.key.record.createdAt : "an earlier start"}, but ${volume} has no LUKS header`,
-    hint: "check that the disk points at the right volume, else restore it from a backup; nothing was changed",
+    hint: `nothing was changed; if the disk points at the right volume, bring back a copy of its header: ${restoreCommand(guest, fact)}`,
   });
+}
+
+function restoreCommand(guest: Guest, { disk }: Pick<AnnotatedDisk, "disk">): string {
+  return `luksmith header restore ${guestWord(guest)} ${shellWord(disk.dev)}`;
 }

@@ -17,7 +17,8 @@ import { type Given, type GuestLeftovers, leftoversOf } from "./leftovers.js";
 
 /** One thing that a guest had left, and what became of it. */
 export interface Reaped {
-  readonly kind: "mapping" | "host-secret" | "claim" | "arrival" | "export" | "freed-key";
+  readonly kind:
+    "mapping" | "host-secret" | "claim" | "arrival" | "export" | "freed-key" | "former-key" | "paused-guest";
   /**
    * Of the mapping, or of the mapping that the claim was about; a host secret's UUID, or path where it is a file; a guest's
    * UUID; the volume that is exported; a key's UUID.

@@ -4,7 +4,7 @@ import type { Reaped } from "./reaper.js";
 export function renderReaped(reaped: Reaped): string {
   const { kind, name, outcome, why = "nobody knows why" } = reaped;
   const thing =
-    kind === "arrival"
+    kind === "arrival" || kind === "paused-guest"
       ? `${NAMES[kind]} ${reaped.guest?.name ?? name}`
       : `${NAMES[kind]} ${name}${ownerOf(reaped)}`;
   switch (outcome) {
@@ -13,7 +13,7 @@ export function renderReaped(reaped: Reaped): string {
     case "left":
       return `left ${thing}: ${why}`;
     case "found":
-      return `would clean up ${thing}`;
+      return `would ${kind === "paused-guest" ? "wake" : "clean up"} ${thing}`;
   }
 }
 
@@ -24,6 +24,8 @@ const NAMES = {
   arrival: "the migration of guest",
   export: "exported volume",
   "freed-key": "key of a destroyed volume",
+  "former-key": "former passphrase",
+  "paused-guest": "paused guest",
 } as const;
 const CLEANED = {
   mapping: "closed",
@@ -32,6 +34,8 @@ const CLEANED = {
   arrival: "settled",
   export: "closed",
   "freed-key": "deleted",
+  "former-key": "deleted",
+  "paused-guest": "woke",
 } as const;
 
 function ownerOf({ guest, disk }: Reaped): string {

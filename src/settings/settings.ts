@@ -5,21 +5,30 @@ import type { StorageSettings } from "../storage/index.js";
 
 /** The settings as the code uses them: every default of the schema filled in. */
 export interface EffectiveSettings extends Required<
-  Omit<Settings, "keystores" | "profiles" | "rules" | "storage" | "encryption" | "legacy" | "proxmox">
+  Omit<Settings, "keystores" | "profiles" | "rules" | "storage" | Section>
 > {
-  readonly encryption: Required<NonNullable<Settings["encryption"]>>;
+  readonly encryption: FilledSection<"encryption">;
   readonly legacy: LegacySettings;
   readonly proxmox: ProxmoxSettings;
+  readonly headers: FilledSection<"headers">;
+  readonly rotation: FilledSection<"rotation">;
+  readonly recovery: FilledSection<"recovery">;
+  readonly audit: FilledSection<"audit">;
+  readonly shred: FilledSection<"shred">;
   readonly keystores: readonly [KeystoreSettings, ...KeystoreSettings[]];
   readonly profiles: readonly EffectiveProfile[];
   readonly rules: readonly EffectiveRule[];
   readonly storage: StorageSettings;
 }
 
-/** Nova's [ephemeral_storage_encryption]. */
-export type LegacySettings = Required<NonNullable<Settings["legacy"]>>;
+type Section = "encryption" | "legacy" | "proxmox" | "headers" | "rotation" | "recovery" | "audit" | "shred";
 
-export type ProxmoxSettings = Required<NonNullable<Settings["proxmox"]>>;
+export type FilledSection<Name extends Section> = Required<NonNullable<Settings[Name]>>;
+
+/** Nova's [ephemeral_storage_encryption]. */
+export type LegacySettings = FilledSection<"legacy">;
+
+export type ProxmoxSettings = FilledSection<"proxmox">;
 
 /** `keystore` is the first keystore where the profile names none. */
 export type EffectiveProfile = Required<Profile>;

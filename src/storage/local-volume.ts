@@ -37,6 +37,10 @@ export abstract class LocalVolume implements RawVolume {
     return this.file.sync();
   }
 
+  share(): Promise<AsyncDisposable> {
+    return this.file.share();
+  }
+
   isInPlace(): Promise<boolean> {
     return this.file.isInPlace();
   }

@@ -1,4 +1,5 @@
 import type { LuksHeader } from "../encryption/luks-header.js";
+import type { LuksPiece } from "../encryption/luks-image.js";
 import type { EncryptionFormat, LuksSpec } from "../encryption/luks-spec.js";
 import type { LuksmithError } from "../error/luksmith-error.js";
 import type { Tool } from "../exec/tools.js";
@@ -86,6 +87,34 @@ export interface StorageBackend {
    *   VOLUME_UNREADABLE
    */
   testPassphrase(volume: Volume, passphrase: Secret): Promise<void>;
+
+  /**
+   * The volume's LUKS header with all keyslots, to its payload; from the start of the container, which in a qcow2 image is
+   * not that of the file. What QEMU or another process does to the volume meanwhile is not kept out.
+   * @throws VOLUME_NOT_FORMATTED, LUKS_HEADER_INVALID, VOLUME_NOT_FOUND, VOLUME_UNREADABLE
+   */
+  readHeader(volume: Volume): Promise<Buffer>;
+
+  /**
+   * Writes to the volume's LUKS header, and to nothing behind it, under the volume's lock: of two at once the second
+   * gets what the first has written. Also while a guest's QEMU has the volume open, which has read its header for good
+   * (docs/decisions/023). Returns after everything was synced and read back.
+   * @param length of the header to its payload, in bytes
+   * @param change is given these bytes as they are, be they a LUKS header or not, once more where they have changed
+   *   until it ended, and resolves to the pieces to be
+   *   written, in this order, each one when the storage has those before it; none for nothing. What it throws is thrown
+   * @param users whether a guest's QEMU may have the volume open: where the header that it has read is destroyed, or
+   *   another one is written, none may. `admitted` without it
+   * @throws VOLUME_NOT_FOUND, VOLUME_UNREADABLE, VOLUME_WRITE_FAILED, VOLUME_TOO_SMALL (shorter than `length`),
+   *   VOLUME_UNSUPPORTED (a qcow2 image without a container of this length), VOLUME_BUSY (another host changes it as
+   *   well; somebody has it open who is excluded), LOCK_TIMEOUT
+   */
+  changeHeader(
+    volume: Volume,
+    length: number,
+    change: (header: Buffer) => Promise<readonly LuksPiece[]>,
+    users?: "admitted" | "excluded",
+  ): Promise<void>;
 
   /** How QEMU opens the encrypted volume, with a LUKS1 header; `secretId` names the `-object secret`. */
   qemuNode(volume: Volume, secretId: string): QemuNode;

@@ -16,7 +16,7 @@ export function volumeUnreadable(path: string, why: string): LuksmithError {
 
 export function volumeUnwritable(path: string, why: string): LuksmithError {
   return new LuksmithError("VOLUME_WRITE_FAILED", {
-    what: `cannot format volume ${path}`,
+    what: `cannot write to volume ${path}`,
     why,
     hint: "put this right and try again: what was written is taken back, or mended by the next try",
   });
@@ -54,6 +54,15 @@ export function volumeNotGrown(path: string, why: string, hint?: string): Luksmi
   });
 }
 
+/** It has no room for the header that it had. */
+export function headerTooLong(path: string, size: number, length: number): LuksmithError {
+  return new LuksmithError("VOLUME_TOO_SMALL", {
+    what: `cannot change the LUKS header of volume ${path}`,
+    why: `the header takes ${length} bytes, and the volume has ${size}`,
+    hint: "see whether it is the right volume",
+  });
+}
+
 /** @throws VOLUME_WOULD_SHRINK if the guest sees more than it shall */
 export function refuseShrinking(path: string, guestSees: bigint, guestSize: bigint): void {
   if (guestSees <= guestSize) return;
@@ -64,9 +73,13 @@ export function refuseShrinking(path: string, guestSees: bigint, guestSize: bigi
   });
 }
 
-export function volumeBusy(path: string, why = "a QEMU process has it open"): LuksmithError {
+export function volumeBusy(
+  path: string,
+  why = "a QEMU process has it open",
+  what = `cannot format volume ${path}`,
+): LuksmithError {
   return new LuksmithError("VOLUME_BUSY", {
-    what: `cannot format volume ${path}`,
+    what,
     why,
     hint: "stop the guest, the block job or the program that uses it",
   });
@@ -75,7 +88,7 @@ export function volumeBusy(path: string, why = "a QEMU process has it open"): Lu
 /** Another file took the place of the one that was worked on, which is as it was. */
 export function volumeReplaced(path: string): LuksmithError {
   return new LuksmithError("VOLUME_NOT_FOUND", {
-    what: `cannot format volume ${path}`,
+    what: `cannot write to volume ${path}`,
     why: "it was moved, deleted or replaced meanwhile",
   });
 }
@@ -83,7 +96,7 @@ export function volumeReplaced(path: string): LuksmithError {
 export function passphraseRejected(path: string): LuksmithError {
   return new LuksmithError("PASSPHRASE_REJECTED", {
     what: `no keyslot of volume ${path} opens with the passphrase of its key`,
-    hint: "its LUKS header was changed after the key was stored: restore the header from a backup",
+    hint: "if the volume or its header came back from a backup, luksmith rotate gives it the present passphrase by a former one; else restore the header: luksmith header list",
   });
 }
 

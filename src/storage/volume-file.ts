@@ -86,9 +86,11 @@ export class VolumeFile implements AsyncDisposable {
     return (await this.handle.stat()).size;
   }
 
-  /** Up to `length` bytes from `offset`: fewer at the end of the file only. @throws VOLUME_UNREADABLE */
-  async read(offset: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.alloc(length);
+  /**
+   * Up to `length` bytes from `offset`: fewer at the end of the file only.
+   * @param bytes what they are read into, for who reads a lot @throws VOLUME_UNREADABLE
+   */
+  async read(offset: number, length: number, bytes: Buffer = Buffer.alloc(length)): Promise<Buffer> {
     let filled = 0;
     try {
       while (filled < length) {
@@ -125,6 +127,15 @@ export class VolumeFile implements AsyncDisposable {
     }
   }
 
+  /** The same of what it needs to read it back, which leaves times out. @throws VOLUME_WRITE_FAILED */
+  async syncData(): Promise<void> {
+    try {
+      await (this.#claim ?? this.handle).datasync();
+    } catch (thrown) {
+      throw volumeUnwritable(this.name, reasonOf(thrown));
+    }
+  }
+
   /** Makes a regular file `size` bytes long; what is new reads as zero. @throws VOLUME_GROW_FAILED */
   async extend(size: bigint): Promise<void> {
     try {
@@ -156,6 +167,26 @@ export class VolumeFile implements AsyncDisposable {
     }
   }
 
+  /**
+   * Makes a block device writable until what is returned is disposed of, though others use it: a mapping of the kernel
+   * keeps out whoever claims it. A regular file is written as it was opened. @throws VOLUME_WRITE_FAILED
+   */
+  async share(): Promise<AsyncDisposable> {
+    if (!this.stats.isBlockDevice()) return NOTHING;
+    try {
+      const shared = await open(`/proc/self/fd/${this.fd}`, constants.O_RDWR);
+      this.#claim = shared;
+      return {
+        [Symbol.asyncDispose]: () => {
+          this.#claim = undefined;
+          return shared.close();
+        },
+      };
+    } catch (thrown) {
+      throw volumeUnwritable(this.name, reasonOf(thrown));
+    }
+  }
+
   /** Whether the path that it was opened by still leads to this inode, or to another node of this device. */
   async isInPlace(): Promise<boolean> {
     const now = await stat(this.given, { bigint: true }).catch(() => undefined);
@@ -167,6 +198,8 @@ export class VolumeFile implements AsyncDisposable {
     await this.handle.close();
   }
 }
+
+const NOTHING: AsyncDisposable = { [Symbol.asyncDispose]: () => Promise.resolve() };
 
 function isOfType(stats: BigIntStats, type: FileType): boolean {
   return type === "regular file" ? stats.isFile() : stats.isBlockDevice();

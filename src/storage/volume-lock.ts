@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { closeSync, constants, existsSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync } from "node:fs";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
+import { makeDirectory } from "../fs/atomic-file.js";
 import { lockDescriptor, type Sharing } from "../fs/file-lock.js";
 import { systemErrorOf } from "../fs/system-error.js";
 
@@ -82,7 +83,7 @@ export class VolumeLocks {
 
   private openLockFile(identity: string): number {
     try {
-      mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+      makeDirectory(this.directory, 0o700);
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
       return openSync(this.pathOf(identity), flags, 0o600);
     } catch (thrown) {

@@ -1,6 +1,7 @@
 /** The part of the bench that runs where it is measured: `inside.ts SECTION DIR`, findings as JSON on stdout. */
 import { mkdirSync } from "node:fs";
 import { benchCommands } from "./commands.js";
+import { benchConvert } from "./convert.js";
 import { benchDiskIo } from "./disk-io.js";
 import { benchDmCrypt } from "./dm-crypt.js";
 import { benchEngineHooks } from "./engine-hooks.js";
@@ -11,6 +12,7 @@ import { benchManyDisks } from "./many-disks.js";
 import { benchNewDisks } from "./new-disks.js";
 import type { Findings } from "./row.js";
 import type { Machine, SectionOn } from "./section.js";
+import { benchRotate } from "./rotate.js";
 import { Stock } from "./stock.js";
 import { benchTuning } from "./tuning.js";
 import { benchUnlocking } from "./unlocking.js";
@@ -27,6 +29,8 @@ const BENCHES: Readonly<Record<InsideSection, (stock: Stock) => Promise<Findings
   "disk-io": benchDiskIo,
   tuning: benchTuning,
   keystores: benchKeystores,
+  convert: benchConvert,
+  rotate: benchRotate,
   "dm-crypt": benchDmCrypt,
   "engine-hooks": benchEngineHooks,
 };

@@ -12,6 +12,8 @@ const MACHINES = {
   "disk-io": "host",
   tuning: "host",
   keystores: "host",
+  convert: "host",
+  rotate: "host",
   migration: "two-hosts",
   proxmox: "node",
   "dm-crypt": "uml",

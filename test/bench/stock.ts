@@ -54,12 +54,12 @@ export class Stock implements Disposable {
     this.#keystore = new FileKeystore({ name: "local", type: "file", directory: this.places.keystore });
   }
 
-  /** Defines a guest with so many new disks of 64 MiB. */
-  async guest(state: State, count: number, format: ImageFormat = "raw"): Promise<StockGuest> {
+  /** Defines a guest with so many new disks, of 64 MiB where nothing else is said. */
+  async guest(state: State, count: number, format: ImageFormat = "raw", size = SIZE): Promise<StockGuest> {
     const name = `guest-${randomUUID()}`;
     const disks = Array.from({ length: count }, (_, index) => ({
       dev: deviceName(index),
-      volume: this.volume(format),
+      volume: this.volume(format, { size }),
     }));
     const uuid = randomUUID();
     const devices = disks.map(({ dev, volume }) => diskXml(dev, volume)).join("");
@@ -122,6 +122,7 @@ export class Stock implements Disposable {
     await this.#keystore.store({ record, passphrase });
     switch (state) {
       case "pending":
+      case "archived":
         break;
       case "active": {
         const backend = await this.#storage.backendFor(volume);

@@ -2,7 +2,9 @@ import { linkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { newDisk } from "../../src/cli/new-disk.js";
+import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { KeyRecord } from "../../src/generated/key-record.js";
+import type { FileKeystore } from "../../src/keystore/file/file-keystore.js";
 import { Secret } from "../../src/secret/secret.js";
 import { FakeFailingKeystore } from "../fake/failing-keystore.js";
 import { disk } from "../plan/builders.js";
@@ -202,6 +204,28 @@ describe("attach", () => {
       hint: expect.stringContaining("luksmith protect web1 --disk vdb --engine dm-crypt") as string,
     });
     expect(await codeOf(world.attach("vdb", path, { engine: "native" }))).toBe("done");
+  });
+
+  it("gives the guest no copy of a key that does not open the disk any more", async () => {
+    const world = new HotPlugWorld();
+    await world.attach("vdb", world.volume(), { engine: "native" });
+    await world.detach("vdb", { live: true });
+    const [record] = await world.keystore.list();
+    const away = () => Promise.reject(new LuksmithError("KEYSTORE_UNAVAILABLE", { what: "it is away" }));
+    world.seen = (real) => Object.assign(Object.create(real) as FileKeystore, { fetch: away });
+    const nothing = () => Promise.resolve();
+    world.cache = {
+      ...{ gaveOut: nothing, refused: nothing, settled: nothing },
+      lookUp: () => {
+        const key = { record: record!, passphrase: Secret.randomPassphrase() };
+        return Promise.resolve({ key, keystore: "local", since: new Date(0) });
+      },
+    };
+    await expect(world.attach("vdb")).rejects.toMatchObject({
+      code: "PASSPHRASE_REJECTED",
+      message: expect.stringMatching(/^cannot attach a disk to guest web1: the copy of key/) as string,
+    });
+    expect(await world.provided()).toEqual([]);
   });
 
   it("refuses what a rule says not to encrypt", async () => {

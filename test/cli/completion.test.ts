@@ -42,7 +42,7 @@ describe("completion for bash", () => {
     ],
     [
       ["luksmith", "keys", ""],
-      ["delete", "export", "import", "list", "migrate", "show"],
+      ["delete", "export", "former", "import", "list", "migrate", "show"],
     ],
     [["luksmith", "protect", "status", "--n"], ["--now"]],
     [
@@ -96,7 +96,7 @@ describe("completion for fish", () => {
     expect(lines.every((words) => words[0] === "complete" && words.includes("-n"))).toBe(true);
     for (const { summary } of everyCommand(createProgram())) expect(described).toContain(summary);
     for (const name of NOT_FOR_PEOPLE) expect(script).not.toMatch(new RegExp(`\\b${name}\\b`));
-    expect(described).toContain("encrypt a guest's new disks");
+    expect(described).toContain("encrypt a guest's disks");
   });
 
   it.each([

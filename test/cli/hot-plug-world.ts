@@ -9,6 +9,7 @@ import { LuksFormatter } from "../../src/encryption/luks-formatter.js";
 import { EncryptionProviders } from "../../src/encryption/encryption-providers.js";
 import { NativeLuks } from "../../src/encryption/native-luks.js";
 import { asLuksmithError } from "../../src/error/luksmith-error.js";
+import type { KeyCache } from "../../src/keystore/cache/key-cache.js";
 import { FileKeystore } from "../../src/keystore/file/file-keystore.js";
 import { Keyring } from "../../src/keystore/keyring.js";
 import type { Keystore } from "../../src/keystore/keystore.js";
@@ -23,6 +24,8 @@ import { FakeDmCrypt } from "../fake/fake-dm-crypt.js";
 import { FakeHotPlugHost } from "../fake/fake-hot-plug-host.js";
 import { FakeMappings } from "../fake/fake-mappings.js";
 import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
+import { FakeHeaderVault } from "../fake/fake-header-vault.js";
+import { RecordingAudit } from "../fake/recording-audit.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
 import { temporaryDirectory } from "../fs/tree.js";
 import { guestWith } from "../plan/builders.js";
@@ -37,6 +40,8 @@ export class HotPlugWorld {
   readonly guest = guestWith();
   readonly host = new FakeHotPlugHost(this.guest);
   readonly mappings = new FakeMappings();
+  readonly audit = new RecordingAudit();
+  readonly headers = new FakeHeaderVault();
   readonly logger = new RecordingLogger();
   readonly keystore = new FileKeystore({
     ...{ name: "local", type: "file" },
@@ -44,6 +49,8 @@ export class HotPlugWorld {
   });
   /** What the commands see of the keystore. */
   seen: (real: FileKeystore) => Keystore = (real) => real;
+  /** What this host has copies of. */
+  cache: KeyCache | undefined;
 
   /** @param settings besides their version */
   constructor(private readonly settings: object = {}) {}
@@ -54,15 +61,18 @@ export class HotPlugWorld {
     const locks = new VolumeLocks(runner, join(this.directory, "lock"));
     const raw = new RawBackend(runner, new LuksFormatter(runner), locks);
     const make = () => Promise.resolve(this.seen(this.keystore));
+    const { cache } = this;
     return new Container()
       .value(t.SETTINGS, parseSettings(JSON.stringify({ version: 1, ...this.settings }), "the test"))
       .value(t.CLOCK, { now: () => new Date("2026-01-02T03:04:05Z") })
       .value(t.LOGGER, this.logger)
       .value(t.HOST, this.host)
-      .value(t.KEYRING, new Keyring([{ name: "local", make }]))
+      .value(t.KEYRING, new Keyring([{ name: "local", make }], cache && (() => Promise.resolve(cache))))
       .value(t.STORAGE, new StorageRegistry([raw]))
       .value(t.PROVIDERS, new EncryptionProviders([new NativeLuks(), new FakeDmCrypt()]))
       .value(t.MAPPINGS, this.mappings)
+      .value(t.AUDIT, this.audit)
+      .value(t.HEADER_VAULT, this.headers)
       .value(t.ARRIVALS, new Arrivals(join(this.directory, "arrivals")));
   }
 

@@ -27,6 +27,7 @@ function guest(dataPlaces: GuestStatus["dataPlaces"], name = "web1", askedBy: st
     type: "disk",
     volume: "/srv/vm/a.img",
     protection: "plain",
+    verdict: "plain",
     askedBy,
   } as const;
   return { id: ID, name, running: false, disks: [disk], dataPlaces };

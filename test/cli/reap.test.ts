@@ -3,6 +3,7 @@ import type { ReapOutput } from "../../src/generated/reap.js";
 import validate from "../../src/generated/validate-reap.cjs";
 import type { Reaped } from "../../src/reap/reaper.js";
 import { renderReaped } from "../../src/reap/render.js";
+import { renderReapUnits, renderRotateUnits } from "../../src/host/reap-units.js";
 import { luksmith } from "./luksmith.js";
 
 const ID = "5afe9aab-0794-45bc-8958-b5600a7a36a0";
@@ -28,6 +29,12 @@ const CASES: [string, Reaped][] = [
     { kind: "mapping", name: MAPPING, ...of, outcome: "found" },
   ],
   ["settled the migration of guest web1", { kind: "arrival", name: ID, guest: of.guest, outcome: "cleaned" }],
+  [
+    `deleted former passphrase ${UUID} of disk vda of guest web1`,
+    { kind: "former-key", name: UUID, ...of, outcome: "cleaned" },
+  ],
+  ["woke paused guest web1", { kind: "paused-guest", name: ID, guest: of.guest, outcome: "cleaned" }],
+  ["would wake paused guest web1", { kind: "paused-guest", name: ID, guest: of.guest, outcome: "found" }],
   [`removed unreadable claim of mapping ${MAPPING}`, { kind: "claim", name: MAPPING, outcome: "cleaned" }],
 ];
 
@@ -48,5 +55,17 @@ describe("luksmith reap", () => {
       stdout: "",
       stderr: expect.stringContaining("sudo luksmith reap") as string,
     });
+  });
+
+  it.each([
+    ["reap --timer", renderReapUnits],
+    ["rotate --all --due", renderRotateUnits],
+  ])("and %s are what timers start, which every command line of ours must understand", (words, render) => {
+    const target = { host: "libvirt", version: "0.1.0", node: "/usr/bin/node", cli: "/opt/x.js" } as const;
+    const argv = /^ExecStart=.*"\/opt\/x\.js" (.*)$/m.exec(render(target).service)?.[1];
+    expect(argv).toBe(words);
+    // a usage that is not understood is another exit code
+    expect(luksmith(words.split(" "), { as: "nobody" })).toMatchObject({ status: 6 });
+    expect(luksmith([...words.split(" "), "--tmier"], { as: "nobody" }).status).not.toBe(6);
   });
 });

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LuksmithError, renderError } from "../../src/error/luksmith-error.js";
 import { keyUuidOf } from "../../src/keystore/key-record.js";
 import { newKeyUuid } from "../../src/keystore/key-uuid.js";
-import { passphraseIn, sampleRecord, storeText } from "../keystore/sample-key.js";
+import { passphraseIn, replaceText, sampleRecord, storeText } from "../keystore/sample-key.js";
 import type { FaultyLine } from "../lab/faulty-line.js";
 import type { CompleteKeystore, KeystoreFixture } from "./keystore.contract.js";
 
@@ -62,6 +62,12 @@ export function remoteKeystoreContract(
       const wanted = forbidden === "everything" ? sampleRecord() : record;
       await expect(storeText(theirs, wanted, "another passphrase")).rejects.toMatchObject(refusal);
       await expect(theirs.update({ ...record, disk: "vdz" })).rejects.toMatchObject(refusal);
+      await expect(
+        theirs.change(keyUuidOf(record), (now) => ({ ...now, disk: "vdz" })),
+      ).rejects.toMatchObject(refusal);
+      await expect(
+        replaceText(theirs, { ...record, generation: 2 }, "another passphrase"),
+      ).rejects.toMatchObject(refusal);
       await expect(theirs.delete(keyUuidOf(record))).rejects.toMatchObject(refusal);
       await expect(theirs.test()).rejects.toMatchObject(refusal);
       expect(await fixture.keystore.list()).toEqual([record]);
@@ -149,6 +155,50 @@ export function remoteKeystoreContract(
       }
     });
 
+    it("replaces a passphrase or not at all when an answer is lost", async () => {
+      for (const after of cuts) {
+        const { keystore, line } = await fixture.over(SHORT);
+        const record = sampleRecord();
+        await storeText(fixture.keystore, record, "former");
+        const rotated = { ...record, generation: 2 };
+        line.weather = { kind: "cut", after };
+        const outcome = await replaceText(keystore, rotated, "new").then(
+          () => "replaced",
+          (thrown: unknown) => (thrown as LuksmithError).code,
+        );
+        line.weather = { kind: "fine" };
+        expect(["replaced", "KEYSTORE_UNAVAILABLE", "KEYSTORE_WRITE_FAILED"]).toContain(outcome);
+        const kept = String(await passphraseIn(fixture.keystore, record));
+        expect(outcome === "replaced" ? ["new"] : ["former", "new"]).toContain(kept);
+        // whoever goes on gets there, whatever is left
+        await replaceText(fixture.another(), rotated, "new");
+        expect(await passphraseIn(fixture.keystore, record)).toEqual(Buffer.from("new"));
+        expect((await fixture.keystore.list()).filter(({ uuid }) => uuid === record.uuid)).toEqual([rotated]);
+      }
+    });
+
+    it("changes a record once or not at all when an answer is lost", async () => {
+      for (const after of cuts) {
+        const { keystore, line } = await fixture.over(SHORT);
+        const record = sampleRecord({ disk: "a" });
+        await storeText(fixture.keystore, record, "stays");
+        line.weather = { kind: "cut", after };
+        const outcome = await keystore
+          .change(keyUuidOf(record), (now) => ({ ...now, disk: `${now.disk}b` }))
+          .then(
+            () => "changed",
+            (thrown: unknown) => (thrown as LuksmithError).code,
+          );
+        line.weather = { kind: "fine" };
+        expect(["changed", "KEYSTORE_UNAVAILABLE", "KEYSTORE_WRITE_FAILED"]).toContain(outcome);
+        const kept = (await fixture.keystore.list()).filter(({ uuid }) => uuid === record.uuid);
+        expect(kept).toEqual([
+          { ...record, disk: outcome === "changed" || kept[0]?.disk === "ab" ? "ab" : "a" },
+        ]);
+        expect(await passphraseIn(fixture.keystore, record)).toEqual(Buffer.from("stays"));
+      }
+    });
+
     it("does not believe a damaged answer", async () => {
       const record = sampleRecord();
       await storeText(fixture.keystore, record, "passphrase");
@@ -197,7 +247,9 @@ function operations(keystore: CompleteKeystore): (() => Promise<unknown>)[] {
   return [
     () => keystore.fetch(newKeyUuid()),
     () => storeText(keystore, sampleRecord(), "passphrase"),
+    () => keystore.change(newKeyUuid(), (record) => record),
     () => keystore.update(sampleRecord()),
+    () => replaceText(keystore, sampleRecord({ generation: 2 }), "passphrase"),
     () => keystore.find({}),
     () => keystore.list(),
     () => keystore.delete(newKeyUuid()),

@@ -10,6 +10,7 @@ import { guestSizeByQemu, qemuIo } from "../storage/qemu.js";
 import { whileOpen } from "../storage/running-guest.js";
 import { codeOf, MIB, SPEC } from "../storage/workshop.js";
 import { emptinessContract } from "./emptiness.contract.js";
+import { headerChangeContract } from "./header-change.contract.js";
 import { luksContainerContract } from "./luks-container.contract.js";
 import type { StorageFixture } from "./storage-fixture.js";
 
@@ -34,7 +35,10 @@ export function storageBackendContract(
 ): void {
   for (const format of formats) {
     if (format === "plain") emptinessContract(name, make);
-    else luksContainerContract(name, make, format);
+    else {
+      luksContainerContract(name, make, format);
+      headerChangeContract(name, make, format);
+    }
   }
   describe(`${name}: the contract of storage backends`, () => {
     let fixture: StorageFixture;

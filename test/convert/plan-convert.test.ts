@@ -32,8 +32,7 @@ function facts(more: Partial<ConvertFacts> = {}): ConvertFacts {
     guest: { ...guestWith(plain), running: false, saved: false },
     disk: plain,
     key: { kind: "found", keystore: "local", record: plainRecord },
-    lv: { group: "vg", volume: "vm1" },
-    snapshots: 0,
+    shape: { lv: { group: "vg", volume: "vm1" }, snapshots: 0 },
     request: request("vda"),
     provider: new NativeLuks(),
     target: { volume: NEW, isNamed: false },
@@ -41,6 +40,7 @@ function facts(more: Partial<ConvertFacts> = {}): ConvertFacts {
     probe: { kind: "absent" },
     user: undefined,
     known: undefined,
+    noted: undefined,
     ...more,
   };
 }
@@ -65,9 +65,9 @@ function refusal(more: Partial<ConvertFacts>): ErrorCode {
 
 describe("a conversion", () => {
   test("begins with a key, and gives the disk the new volume at the end", () => {
-    const { steps, allocate, copy, annotation } = plan();
+    const { steps, allocate, copy, key } = plan();
 
-    expect({ allocate, copy, annotation }).toEqual({
+    expect({ allocate, copy, annotation: key?.annotation }).toEqual({
       allocate: true,
       copy: "again",
       annotation: { format: "luks", secretUuid: uuid(9), volume: NEW },
@@ -85,9 +85,9 @@ describe("a conversion", () => {
   });
 
   test("points the disk at a mapping where dm-crypt decrypts", () => {
-    const { annotation, steps } = plan({ provider: new FakeDmCrypt() });
+    const { key, steps } = plan({ provider: new FakeDmCrypt() });
 
-    expect(annotation).toMatchObject({ mapping: `luksmith-vm1-luks-${uuid(9)}`, volume: NEW });
+    expect(key?.annotation).toMatchObject({ mapping: `luksmith-vm1-luks-${uuid(9)}`, volume: NEW });
     expect(steps.format).toMatchObject({ provider: "dm-crypt" });
   });
 
@@ -97,9 +97,9 @@ describe("a conversion", () => {
     ["formatted", { kind: "luks", header: header(2) }],
     ["torn", { kind: "bad-luks", reason: "cut off", claimedUuid: uuid(2) }],
   ])("that was cut short goes on with its key, and copies all: the volume is %s", (_, probe) => {
-    const { steps, copy, record: used, allocate } = plan({ probe, known: known("pending") });
+    const { steps, copy, key, allocate } = plan({ probe, known: known("pending") });
 
-    expect([steps.store, used.uuid, copy, allocate]).toEqual([
+    expect([steps.store, key?.record.uuid, copy, allocate]).toEqual([
       undefined,
       uuid(2),
       "again",
@@ -117,6 +117,33 @@ describe("a conversion", () => {
       activate: undefined,
       copy: "not",
     });
+  });
+});
+
+describe("into a volume that is to be plain", () => {
+  const plain = (noted: ConvertFacts["noted"], probe: Probe) =>
+    plan({ request: undefined, provider: undefined, noted, probe });
+
+  test("no key is made, and a volume that is there must prove to be empty", () => {
+    expect(plain(undefined, { kind: "absent" })).toMatchObject({
+      key: undefined,
+      allocate: true,
+      prove: false,
+    });
+    const target = { volume: NEW, isNamed: true };
+    const there = { request: undefined, provider: undefined, target, probe: { kind: "allocated" } as const };
+    expect(plan(there)).toMatchObject({ allocate: false, prove: true, copy: "again" });
+  });
+
+  test("that an earlier try has made, all is copied again, whatever it holds", () => {
+    const noted = { state: "copying", target: "made" } as const;
+    expect(plain(noted, { kind: "data", signature: "ext4" })).toMatchObject({ copy: "again", prove: false });
+    expect(plain({ ...noted, target: "unmade" }, { kind: "empty" })).toMatchObject({ prove: true });
+  });
+
+  test("that was verified, nothing is written: it may have been used since", () => {
+    const noted = { state: "verified", target: "made" } as const;
+    expect(plain(noted, { kind: "data", signature: undefined })).toMatchObject({ copy: "not" });
   });
 });
 
@@ -154,15 +181,58 @@ describe("it is refused", () => {
   test.each<[string, ErrorCode, Partial<ConvertFacts>]>([
     ["while the guest runs", "GUEST_RUNNING", { guest: { ...guest, running: true } }],
     ["for a guest that was saved", "GUEST_RUNNING", { guest: { ...guest, saved: true } }],
-    ["for a disk that is not encrypted", "DISK_NOT_ENCRYPTED", { disk: disk("vda") }],
-    ["for one that is LUKS", "VOLUME_UNSUPPORTED", { disk: disk("vda", 1) }],
+    [
+      "for a disk that is plain and is to be so",
+      "DISK_NOT_ENCRYPTED",
+      { disk: disk("vda"), request: undefined },
+    ],
+    [
+      "for one whose key is pending",
+      "VOLUME_UNSUPPORTED",
+      {
+        disk: disk("vda", 1),
+        key: { kind: "found", keystore: "local", record: record(1, "vda", "pending") },
+      },
+    ],
+    [
+      "for one that is being converted in place",
+      "CONVERSION_UNFINISHED",
+      {
+        key: {
+          kind: "found",
+          keystore: "local",
+          record: { ...plainRecord, conversion: { to: "plain", startedAt: "now" } },
+        },
+      },
+    ],
+    [
+      "from an image to a device",
+      "VOLUME_UNSUPPORTED",
+      { disk: disk("vda", undefined, { volume: { kind: "file", path: "/srv/vm.qcow2", format: "qcow2" } }) },
+    ],
+    [
+      "on storage that no path leads to",
+      "VOLUME_UNSUPPORTED",
+      { disk: disk("vda", undefined, { volume: { kind: "rbd", pool: "p", image: "i", format: "raw" } }) },
+    ],
+    [
+      "over an encrypted base",
+      "VOLUME_UNSUPPORTED",
+      { disk: disk("vda", 1, { backingSecretUuids: [uuid(3)] }), target: { volume: NEW, isNamed: true } },
+    ],
+    [
+      "for an overlay over what its guest may have made look like an image",
+      "VOLUME_UNSUPPORTED",
+      { shape: { snapshots: 0, overlay: "of an unknown format" }, target: { volume: NEW, isNamed: true } },
+    ],
+    ["with its data elsewhere", "VOLUME_UNSUPPORTED", { shape: { snapshots: 0, externalData: true } }],
     [
       "for one without a mapping",
       "VOLUME_UNSUPPORTED",
       { disk: disk("vda", 1, { encryption_format: "plain" }) },
     ],
     ["without the key", "KEY_NOT_FOUND", { key: { kind: "unknown" } }],
-    ["for a volume with snapshots", "VOLUME_UNSUPPORTED", { snapshots: 2 }],
+    ["for a volume with snapshots", "VOLUME_UNSUPPORTED", { shape: { snapshots: 2 } }],
     ["into itself", "USAGE", { target: { volume: OLD, isNamed: true } }],
     ["into a volume that nobody named", "VOLUME_EXISTS", { probe: { kind: "allocated" } }],
     ["into data", "VOLUME_NOT_EMPTY", { probe: { kind: "data", signature: undefined } }],

@@ -28,6 +28,7 @@ const SETTINGS: RequestSettings = {
       keystore: "local",
       cache: "off",
       cacheHours: 24,
+      recovery: [],
     },
   ],
   legacy: LEGACY,

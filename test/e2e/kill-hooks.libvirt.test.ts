@@ -5,7 +5,7 @@ import { hookCall, savedStart } from "./support/hook-calls.js";
 import { expectFinished, keepWorld, runAgain, sweep } from "./support/kill-sweep.js";
 
 const host = hostForThisFile();
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 
 it(
   "the hook of a first start can be killed at any call: keys are kept, and the next start finishes",

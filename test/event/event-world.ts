@@ -35,6 +35,8 @@ import { FakeDmCrypt } from "../fake/fake-dm-crypt.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 import { FakeMappings } from "../fake/fake-mappings.js";
 import { RecordingCommandRunner } from "../fake/recording-command-runner.js";
+import { FakeHeaderVault } from "../fake/fake-header-vault.js";
+import { RecordingAudit } from "../fake/recording-audit.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
 import { temporaryDirectory } from "../fs/tree.js";
 import { sampleRecord } from "../keystore/sample-key.js";
@@ -62,6 +64,8 @@ export class EventWorld {
   readonly arrivals = new Arrivals(join(this.directory, "arrivals"));
   /** Commands that were left to be done after the hooks. */
   readonly leftBehind: LeftBehind[] = [];
+  readonly audit = new RecordingAudit();
+  readonly headers = new FakeHeaderVault();
   readonly logger = new RecordingLogger();
   readonly runner = new RecordingCommandRunner();
   readonly keystore = new FileKeystore({
@@ -109,6 +113,8 @@ export class EventWorld {
       .value(t.MAPPINGS, this.mappings)
       .value(t.GUEST_LOCKS, locks)
       .value(t.ARRIVALS, this.arrivals)
+      .value(t.AUDIT, this.audit)
+      .value(t.HEADER_VAULT, this.headers)
       .value(t.LEAVE_BEHIND, (left) => this.leftBehind.push(left))
       .class(t.PREPARATION, GuestPreparation)
       .class(t.PRE_START, PreStartHandler)

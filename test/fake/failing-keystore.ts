@@ -1,7 +1,7 @@
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { KeyRecord } from "../../src/generated/key-record.js";
 import type { KeyUuid } from "../../src/keystore/key-uuid.js";
-import type { Key, KeyDeleter, KeyQuery, Keystore } from "../../src/keystore/keystore.js";
+import type { Key, KeyDeleter, KeyQuery, Keystore, RecordChange } from "../../src/keystore/keystore.js";
 
 /** How the n-th call and all after it end: `before` anything was done, or `after` it, when only the answer is lost. */
 export interface Death {
@@ -33,8 +33,16 @@ export class FakeFailingKeystore implements Keystore, KeyDeleter {
     return this.#call(() => this.real.fetch(uuid));
   }
 
+  change(uuid: KeyUuid, change: RecordChange): Promise<KeyRecord> {
+    return this.#call(() => this.real.change(uuid, change));
+  }
+
   update(record: KeyRecord): Promise<void> {
     return this.#call(() => this.real.update(record));
+  }
+
+  replace(key: Key, expected?: KeyRecord): Promise<void> {
+    return this.#call(() => this.real.replace(key, expected));
   }
 
   find(query: KeyQuery): Promise<KeyRecord[]> {

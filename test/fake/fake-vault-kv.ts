@@ -68,7 +68,8 @@ export function answered(data: unknown, more: object = {}): Reply {
 export function exists(engine: Engine, path: string): boolean {
   const [part, name] = split(path);
   if (engine.version === 1) return path in engine.plain;
-  return part === "config" || name in engine.secrets;
+  // the other parts change what is there, and ask nobody whether it is
+  return (part !== "data" && part !== "metadata") || name in engine.secrets;
 }
 
 /** One request to an engine, whose policies have been checked. */
@@ -162,7 +163,8 @@ function write(engine: Engine, name: string, body: Body): Reply {
 
 function change(engine: Engine, name: string, versions: unknown, apply: (version: Version) => void): Reply {
   const metadata = engine.secrets[name];
-  for (const number of Array.isArray(versions) ? versions.map(Number) : []) {
+  if (!Array.isArray(versions) || versions.length === 0) return failed(400, "no version number provided");
+  for (const number of versions.map(Number)) {
     const version = metadata?.versions[number];
     if (version !== undefined) apply(version);
   }

@@ -168,7 +168,7 @@ describe("devices", () => {
 
 it("hostile names stay in one line, and in one word of a command", () => {
   const [disk] = placesIn(domain({ devices: file("/a") }), { name: "a'; rm -rf $HOME" });
-  expect(disk?.hint).toContain(`; an empty one: luksmith protect 'a'\\''; rm -rf $HOME' --disk vda`);
+  expect(disk?.hint).toBe(`encrypt it: luksmith protect 'a'\\''; rm -rf $HOME' --disk vda --convert`);
   const [drive] = placesIn(domain({ devices: file("/a") }), { name: "a'; b", label: "cidata" });
   expect(drive?.hint).toContain(`virsh detach-disk 'a'\\''; b' vda --config`);
   const devices = "<filesystem type='mount'><source dir='/d'/><target dir='a&#10;b'/></filesystem>";

@@ -84,7 +84,12 @@ describe("the timer that runs the reaper", () => {
     expect(timer().registration()).toMatchObject({ kind: "outdated" });
     expect(await timer().install("apply")).toBe("updated");
     expect(readFileSync(join(units, "luksmith-reap.service"), "utf8")).toContain('"/usr/bin/node"');
-    for (const missing of ["timers.target.wants/luksmith-reap.timer", "luksmith-reap.service"]) {
+    for (const missing of [
+      "timers.target.wants/luksmith-reap.timer",
+      "timers.target.wants/luksmith-rotate.timer",
+      "luksmith-reap.service",
+      "luksmith-rotate.timer",
+    ]) {
       rmSync(join(units, missing));
       expect(timer().registration()).toMatchObject({ kind: "outdated" });
       expect(await timer().install("apply")).toBe("updated");
@@ -96,6 +101,7 @@ describe("the timer that runs the reaper", () => {
     ["a service", () => writeFileSync(join(units, "luksmith-reap.service"), "[Service]\n")],
     ["a timer", () => writeFileSync(path(), "[Timer]\n")],
     ["a mask", () => symlinkSync("/dev/null", path())],
+    ["a second service", () => writeFileSync(join(units, "luksmith-rotate.service"), "[Service]\n")],
   ])("is not installed over %s of somebody else", async (_, make) => {
     make();
     const before = await tree();
@@ -122,7 +128,7 @@ describe("the timer that runs the reaper", () => {
     const cli = join(process.cwd(), "dist/cli/luksmith.js");
     expect(registration).toMatchObject({
       kind: "none",
-      cron: `*/5 * * * * root '/opt/my node' ${cli} reap >/dev/null`,
+      cron: `*/5 * * * * root '/opt/my node' ${cli} reap --timer >/dev/null`,
     });
     expect(await timer().install("apply")).toBe("unchanged");
     expect(runner.commands).toEqual([]);
@@ -152,17 +158,28 @@ it("tells a running systemd to read the units, and to start or stop the timer", 
   await running.uninstall("apply");
   expect(systemctl.lines).toEqual([
     "systemctl daemon-reload",
-    "systemctl enable --now luksmith-reap.timer",
+    "systemctl enable --now luksmith-reap.timer luksmith-rotate.timer",
     "systemctl daemon-reload",
-    "systemctl disable --now luksmith-reap.timer",
+    "systemctl disable --now luksmith-reap.timer luksmith-rotate.timer",
     "systemctl daemon-reload",
   ]);
 });
 
 describe("the unit files", () => {
+  it("replace once a day what is due", async () => {
+    await timer().install("apply");
+    const text = (name: string) => readFileSync(join(units, `luksmith-rotate.${name}`), "utf8");
+    expect(text("service")).toMatch(/^ExecStart=.* rotate --all --due$/m);
+    expect(text("timer")).toMatch(/^OnCalendar=daily$/m);
+  });
+
   it("are what systemd takes without a word", async () => {
     await timer().install("apply");
-    const files = ["luksmith-reap.service", "luksmith-reap.timer"].map((name) => join(units, name));
+    const names = ["reap", "rotate"].flatMap((name) => [
+      `luksmith-${name}.service`,
+      `luksmith-${name}.timer`,
+    ]);
+    const files = names.map((name) => join(units, name));
     const { all } = await execa("systemd-analyze", ["verify", "--man=no", ...files], { all: true });
     expect(all).toBe("");
   });
@@ -177,7 +194,7 @@ describe("the unit files", () => {
       cli: "/opt/luksmith.js",
     });
     expect(/^ExecStart=.*$/m.exec(service)?.[0]).toBe(
-      String.raw`ExecStart=/usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin "/opt/it's a \"node\" 100%% $$HOME \\x" "/opt/luksmith.js" reap`,
+      String.raw`ExecStart=/usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin "/opt/it's a \"node\" 100%% $$HOME \\x" "/opt/luksmith.js" reap --timer`,
     );
   });
 });

@@ -71,7 +71,9 @@ describe.each(TYPES)("a %s keystore that hangs", (type) => {
     const attempts = [
       () => keystore.fetch(keyUuidOf(record)),
       () => keystore.store({ record, passphrase }),
+      () => keystore.change(keyUuidOf(record), (now) => now),
       () => keystore.update(record),
+      () => keystore.replace({ record, passphrase }),
       () => keystore.find({ guestId: "a" }),
       () => keystore.delete(keyUuidOf(record)),
     ];

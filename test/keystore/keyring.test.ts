@@ -6,7 +6,7 @@ import { Keyring } from "../../src/keystore/keyring.js";
 import type { Keystore } from "../../src/keystore/keystore.js";
 import { temporaryDirectory } from "../fs/tree.js";
 import { FileKeystore } from "../../src/keystore/file/file-keystore.js";
-import { sampleRecord, storeText } from "./sample-key.js";
+import { archivedRecord, sampleRecord, storeText } from "./sample-key.js";
 
 /** A keyring of file keystores; those named `down…` do not answer, those named `broken…` cannot even be made. */
 function keyringOf(...names: string[]) {
@@ -136,5 +136,27 @@ describe("keyring", () => {
     expect(await keyring.locate(newKeyUuid(), "down-b")).toMatchObject({
       error: { message: "keystore down-b does not answer" },
     });
+  });
+
+  it("has the former passphrases of a key from all keystores, the newest first, each once", async () => {
+    const { keyring } = keyringOf("a", "b");
+    const [record, other] = [sampleRecord(), sampleRecord()];
+    const former = [archivedRecord(record, 1), archivedRecord(record, 2), archivedRecord(record, 10)];
+    const [a, b] = [await keyring.get("a"), await keyring.get("b")];
+    await storeText(a, former[0]!, "first");
+    await storeText(b, former[2]!, "tenth");
+    for (const keystore of [a, b]) await storeText(keystore, former[1]!, "second");
+    await storeText(a, record, "present");
+    await storeText(b, archivedRecord(other, 1), "of another");
+    const keys = await keyring.former(keyUuidOf(record));
+    expect(keys.map(({ passphrase }) => passphrase.use(String))).toEqual(["tenth", "second", "first"]);
+    expect(keys.map((key) => key.record)).toEqual([former[2], former[1], former[0]]);
+    for (const { passphrase } of keys) passphrase.dispose();
+    expect(await keyring.former(keyUuidOf(former[0]!))).toEqual([]);
+  });
+
+  it("does not say that there are no former passphrases while a keystore does not answer", async () => {
+    const { keyring } = keyringOf("a", "broken");
+    await expect(keyring.former(newKeyUuid())).rejects.toMatchObject({ code: "KEYSTORE_UNAVAILABLE" });
   });
 });

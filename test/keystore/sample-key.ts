@@ -23,6 +23,25 @@ export async function storeText(keystore: Keystore, record: KeyRecord, text: str
   await keystore.store({ record, passphrase });
 }
 
+export async function replaceText(
+  keystore: Keystore,
+  record: KeyRecord,
+  text: string,
+  expected?: KeyRecord,
+): Promise<void> {
+  using passphrase = Secret.own(Buffer.from(text));
+  await keystore.replace({ record, passphrase }, expected);
+}
+
+/** Of a former passphrase of the key, as a rotation keeps it. */
+export function archivedRecord(record: KeyRecord, generation: number): KeyRecord {
+  const at = `2026-09-${String(generation).padStart(2, "0")}T12:00:00.000Z`;
+  const archived = { of: record.uuid, generation, at };
+  const former: KeyRecord = { ...record, uuid: newKeyUuid(), state: "archived", archived };
+  delete former.freedAt;
+  return former;
+}
+
 /** The bytes of the passphrase that is stored under the record's UUID, or undefined if there is no key. */
 export async function passphraseIn(keystore: Keystore, record: KeyRecord): Promise<Buffer | undefined> {
   const key = await keystore.fetch(keyUuidOf(record));

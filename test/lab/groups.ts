@@ -96,6 +96,23 @@ export const GROUPS: readonly Group[] = [
     ],
   },
   {
+    name: "convert",
+    description:
+      "disks that exist are encrypted and decrypted: by a copy, in place, and while the guest runs",
+    packages: [...LIBVIRT, ...UML, "e2fsprogs", "strace"],
+  },
+  {
+    name: "rotate",
+    description:
+      "passphrases and volume keys are changed, also while the guest runs, and killed at every step",
+    packages: [...LIBVIRT, ...UML, "age", "strace"],
+  },
+  {
+    name: "recover",
+    description: "headers, keystores and hosts are lost: header copies, recovery keyslots, drills, shredding",
+    packages: [...LIBVIRT, ...UML, "age", "e2fsprogs", "openssl", "strace"],
+  },
+  {
     name: "ceph",
     description: "a Ceph cluster of one monitor and one OSD in memory, alone and under a private libvirtd",
     packages: ["ceph-common", "ceph-mon", "ceph-osd", ...LIBVIRT, "qemu-block-extra"],

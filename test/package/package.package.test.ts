@@ -157,18 +157,23 @@ describe("in a Debian 13 with nothing but its essentials", () => {
     expect(readFileSync(root.path("/usr/lib/systemd/system/luksmith-reap.timer"), "utf8")).toMatch(
       /^ConditionPathExists=\/usr\/share\/perl5\/PVE\/QemuServer.pm$/m,
     );
-    const units = ["service", "timer"].map((kind) =>
-      root.path(`/usr/lib/systemd/system/luksmith-reap.${kind}`),
-    );
+    const names = ["reap", "rotate"].flatMap((name) => [
+      `luksmith-${name}.service`,
+      `luksmith-${name}.timer`,
+    ]);
+    const units = names.map((name) => root.path(`/usr/lib/systemd/system/${name}`));
     const copies = temporaryDirectory();
     for (const unit of units) copyFileSync(unit, join(copies, basename(unit)));
     // whose program is not on this machine
-    const service = join(copies, "luksmith-reap.service");
-    const { all } = await execa("systemd-analyze", ["verify", "--man=no", service], {
+    const services = ["reap", "rotate"].map((name) => join(copies, `luksmith-${name}.service`));
+    const { all } = await execa("systemd-analyze", ["verify", "--man=no", ...services], {
       all: true,
       reject: false,
     });
     expect(all).toBe("");
+    expect(await root.must(`readlink --canonicalize ${TIMER.replace("reap", "rotate")}`)).toBe(
+      "/usr/lib/systemd/system/luksmith-rotate.timer",
+    );
   });
 
   it("leaves nothing behind when it is purged", async () => {

@@ -11,6 +11,8 @@ import type { GuestState, Step } from "../../src/plan/step.js";
 import { Secret } from "../../src/secret/secret.js";
 import { StorageRegistry } from "../../src/storage/storage-registry.js";
 import { FakeMappings } from "../fake/fake-mappings.js";
+import { FakeHeaderVault } from "../fake/fake-header-vault.js";
+import { RecordingAudit } from "../fake/recording-audit.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
 import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 import { codeOf, type FileVolume, MIB, SPEC, Workshop } from "../storage/workshop.js";
@@ -52,6 +54,8 @@ beforeEach(async () => {
     providers: new EncryptionProviders([]),
     mappings,
     arrivals: new Arrivals(),
+    audit: new RecordingAudit(),
+    headers: new FakeHeaderVault(),
     logger: new RecordingLogger(),
   };
   performer = new StepPerformer(guestWith(), resources, session);

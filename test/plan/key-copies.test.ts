@@ -59,7 +59,9 @@ describe("copies among a guest's keys", () => {
       type: "vault",
       fetch: never,
       store: never,
+      change: never,
       update: never,
+      replace: never,
       find: never,
     };
     const lookUp = () =>

@@ -14,7 +14,7 @@ const SPEC = {
   hash: "sha256",
   keystore: "local",
 } as const;
-const DEFAULT: EffectiveProfile = { name: "default", ...SPEC, cache: "off", cacheHours: 24 };
+const DEFAULT: EffectiveProfile = { name: "default", ...SPEC, cache: "off", cacheHours: 24, recovery: [] };
 const STRONG: EffectiveProfile = { ...DEFAULT, name: "strong", hash: "sha512", keystore: "vault" };
 
 const LEGACY: LegacySettings = {

@@ -103,6 +103,11 @@ describe("VolumeLocks", () => {
     expect(statSync(join(directory, name!)).mode & 0o777).toBe(0o600);
   });
 
+  it("says so when nothing can be made where the directory is to be, and does not try for ever", async () => {
+    const locks = new VolumeLocks(runner, "/proc/luksmith/lock");
+    expect(await codeOf(locks.hold("/images/a.img", () => Promise.resolve()))).toBe("NOT_PERMITTED");
+  });
+
   it("says so when the directory cannot be made", async () => {
     writeFileSync(join(root, "deep"), "a file in the way");
     expect(await codeOf(locks().hold("one volume", () => Promise.resolve()))).toBe("NOT_PERMITTED");

@@ -1,15 +1,17 @@
 import { LuksmithError } from "../../error/luksmith-error.js";
-import { annotateDomain, unannotateDomain } from "../../guest-config/annotations.js";
+import { annotateDomain, plainDomain, unannotateDomain } from "../../guest-config/annotations.js";
 import { addDisk, removeDisk } from "../../guest-config/disk-element.js";
 import { guestFromDomainXml } from "../../guest-config/domain-guest.js";
 import { printable } from "../../error/printable.js";
 import {
   type Annotations,
   type ConfiguredGuest,
+  type DiskAnnotation,
   type Guest,
   type GuestSummary,
   type NewDisk,
 } from "../host-adapter.js";
+import type { PathVolume } from "../../storage/volume.js";
 import { textFile } from "./text-file.js";
 import type { Virsh, VirshAnswer } from "./virsh.js";
 
@@ -64,6 +66,16 @@ export class LibvirtGuests {
   async unannotate(guest: Guest, annotations: Annotations, restored?: Annotations): Promise<void> {
     const { xml } = await this.#persistent(guest);
     await this.#define(guest, unannotateDomain(xml, annotations, restored));
+  }
+
+  async nameVolume(
+    guest: Guest,
+    disk: string,
+    annotation: DiskAnnotation,
+    volume: PathVolume,
+  ): Promise<void> {
+    await this.#requireUnchanged(guest, `change a disk of guest ${printable(guest.name)}`);
+    await this.#define(guest, plainDomain(guest.configuration, disk, annotation, volume));
   }
 
   async addDisk(guest: Guest, disk: NewDisk): Promise<void> {

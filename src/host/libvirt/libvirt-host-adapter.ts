@@ -3,12 +3,15 @@ import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { KeyUuid } from "../../keystore/key-uuid.js";
 import type { EffectiveSettings } from "../../settings/settings.js";
+import type { PathVolume } from "../../storage/volume.js";
 import { VolumeLocks } from "../../storage/volume-lock.js";
 import type { DataPlace } from "../data-place.js";
+import type { DiskMirror } from "../disk-mirror.js";
 import type { GuestMigration } from "../guest-migration.js";
 import type {
   Annotations,
   ConfiguredGuest,
+  DiskAnnotation,
   Guest,
   GuestSummary,
   HookInput,
@@ -21,6 +24,7 @@ import type {
   ProvidedSecret,
   ReaperRegistration,
   Registration,
+  UnderWay,
 } from "../host-adapter.js";
 import { type InstallPlaces, SYSTEM } from "../install-places.js";
 import { ReapTimer } from "../reap-timer.js";
@@ -118,6 +122,15 @@ export class LibvirtHostAdapter implements HostAdapter {
     return (await this.#guests()).unannotate(guest, annotations, restored);
   }
 
+  async nameVolume(
+    guest: Guest,
+    disk: string,
+    annotation: DiskAnnotation,
+    volume: PathVolume,
+  ): Promise<void> {
+    return (await this.#guests()).nameVolume(guest, disk, annotation, volume);
+  }
+
   async addDisk(guest: Guest, disk: NewDisk): Promise<void> {
     return (await this.#guests()).addDisk(guest, disk);
   }
@@ -134,12 +147,22 @@ export class LibvirtHostAdapter implements HostAdapter {
     return (await this.#hotPlug()).detach(guest, disk);
   }
 
+  async underWay(guest: Pick<Guest, "id" | "name">): Promise<UnderWay | undefined> {
+    const { underWay } = await import("./under-way.js");
+    return underWay(this.#virsh, guest);
+  }
+
   diskSize(guest: Pick<Guest, "id" | "name">, disk: string): Promise<bigint> {
     return new LibvirtDisks(this.#virsh).size(guest, disk);
   }
 
   resizeDisk(guest: Pick<Guest, "id" | "name">, disk: string, bytes: bigint): Promise<void> {
     return new LibvirtDisks(this.#virsh).resize(guest, disk, bytes);
+  }
+
+  async mirror(): Promise<DiskMirror> {
+    const { LibvirtMirror } = await import("./mirror.js");
+    return new LibvirtMirror(this.#virsh, this.#locks);
   }
 
   async dataPlaces(guest: ConfiguredGuest): Promise<DataPlace[]> {

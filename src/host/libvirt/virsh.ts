@@ -37,16 +37,22 @@ export class Virsh {
     private readonly uri: string,
     private readonly runner: CommandRunner,
     private readonly timeout = TIMEOUT,
+    private readonly inherited: readonly number[] = [],
   ) {}
 
   /** The same with another patience, in milliseconds. */
   waiting(timeout: number): Virsh {
-    return new Virsh(this.uri, this.runner, timeout);
+    return new Virsh(this.uri, this.runner, timeout, this.inherited);
+  }
+
+  /** The same program that keeps a lock's descriptor until it has ended, even if this process is killed before. */
+  keeping(lock: number): Virsh {
+    return new Virsh(this.uri, this.runner, this.timeout, [...this.inherited, lock]);
   }
 
   /** The same program for another libvirt. */
   at(uri: string): Virsh {
-    return new Virsh(uri, this.runner, this.timeout);
+    return new Virsh(uri, this.runner, this.timeout, this.inherited);
   }
 
   /**
@@ -69,11 +75,15 @@ export class Virsh {
       // 1 is an answer: `errors` says more than one exit code for several commands
       const args = ["-q", "-c", this.uri, script];
       const env = Object.fromEntries(FOR_SSH.flatMap((name) => entryOf(name)));
-      return await this.runner.run({ tool: "virsh", args, fds, answers: [1], timeout: this.timeout, env });
+      const all = { fds: [...fds, ...this.inherited], answers: [1], timeout: this.timeout, env };
+      return await this.runner.run({ tool: "virsh", args, ...all });
     } catch (thrown) {
-      if (thrown instanceof LuksmithError && thrown.code === "TOOL_TIMEOUT") {
+      if (!(thrown instanceof LuksmithError)) throw thrown;
+      if (thrown.code === "TOOL_TIMEOUT")
         throw this.#unavailable(`it did not answer within ${this.timeout / 1000} s`, thrown);
-      }
+      // libvirtd ended between virsh's connecting and its next question
+      if (thrown.code === "TOOL_FAILED" && thrown.why === "killed by SIGPIPE")
+        throw this.#unavailable("it has gone away meanwhile", thrown);
       throw thrown;
     }
   }

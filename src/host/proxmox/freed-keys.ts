@@ -1,10 +1,14 @@
 import { rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { asLuksmithError } from "../../error/luksmith-error.js";
+import type { AuditLog } from "../../audit/audit-log.js";
+import { useOfRecord } from "../../audit/recorded.js";
 import type { Clock } from "../../event/clock.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import { ifThere } from "../../fs/if-there.js";
 import type { KeyRecord } from "../../generated/key-record.js";
+import { deleteFormer, formerOf } from "../../keystore/delete-former.js";
+import { type KeyLocks, lockedWith } from "../../keystore/key-locks.js";
 import { keyUuidOf } from "../../keystore/key-record.js";
 import { canDelete, type Keystore } from "../../keystore/keystore.js";
 import type { Keyring } from "../../keystore/keyring.js";
@@ -29,6 +33,8 @@ export interface FreedKeysResources {
   readonly keyring: Keyring;
   readonly storage: StorageRegistry;
   readonly locks: GuestLocks;
+  readonly keyLocks: Pick<KeyLocks, "hold">;
+  readonly audit: AuditLog;
   readonly clock: Clock;
   readonly places: ProxmoxPlaces;
 }
@@ -93,6 +99,7 @@ async function reapKey(
   resources: FreedKeysResources,
 ): Promise<Reaped[]> {
   const { keystore, record } = key;
+  const { locks, keyLocks, keyring, audit } = resources;
   const uuid = keyUuidOf(record);
   const age = resources.clock.now().getTime() - Date.parse(record.freedAt);
   if (age < UNDER_WAY) return [];
@@ -102,22 +109,28 @@ async function reapKey(
   const about = { kind: "freed-key", name: uuid, guest: record.guest, disk: record.disk } as const;
   try {
     if (answer === "there") {
-      if (manner === "apply") await keystore.update(settledRecord(record));
+      const settle = (now: KeyRecord) => (now.freedAt === record.freedAt ? settledRecord(now) : now);
+      if (manner === "apply") await keyLocks.hold(uuid, () => keystore.change(uuid, settle));
       return [];
     }
     if (!isOver || !canDelete(keystore)) return [];
     if (manner === "dry-run") return [{ ...about, outcome: "found" }];
-    return await resources.locks.hold(record.guest, async (): Promise<Reaped[]> => {
+    const work = async (): Promise<Reaped[]> => {
       const now = await keystore.fetch(uuid);
       now?.passphrase.dispose();
       // somebody has come to use it meanwhile, or has deleted it
       if (now?.record.freedAt !== record.freedAt) return [];
+      audit.requireWritable();
+      await deleteFormer(await formerOf(uuid, await keyring.all()), audit);
       await keystore.delete(uuid);
+      const detail = `its volume was destroyed at ${record.freedAt}`;
+      await audit.record({ ...useOfRecord("delete", record, keystore.name), result: "done", detail });
       // a key that no keystore has is forgotten by the cache as well
-      const left = await resources.keyring.locate(uuid);
+      const left = await keyring.locate(uuid);
       if (left.kind === "found") left.key.passphrase.dispose();
       return [{ ...about, outcome: "cleaned" }];
-    });
+    };
+    return await locks.hold(record.guest, () => keyLocks.hold(lockedWith(record), work));
   } catch (thrown) {
     const error = asLuksmithError(thrown);
     return [{ ...about, outcome: "left", why: error.why ?? error.message }];

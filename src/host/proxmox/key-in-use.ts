@@ -7,6 +7,8 @@ import { settledRecord } from "./bridge/volume-keys.js";
  * name yet when the volume was made. Undefined where it says that already.
  */
 export function inUse(record: KeyRecord, guest: Pick<Guest, "id" | "name">): KeyRecord | undefined {
+  // it opens old copies, and never is a volume's key
+  if (record.state === "archived") return undefined;
   const { id, name } = record.guest;
   const isNamed = name !== id || id !== guest.id || guest.name === name;
   if (record.freedAt === undefined && record.state === "active" && isNamed) return undefined;

@@ -23,6 +23,7 @@ import type {
   ProvidedSecret,
   ReaperRegistration,
   Registration,
+  UnderWay,
 } from "../host-adapter.js";
 import { SYSTEM } from "../install-places.js";
 import { ProxmoxInstallation } from "./install/proxmox-installation.js";
@@ -36,6 +37,7 @@ import { encryptedGroups } from "./looks-encrypted.js";
 import { ProxmoxPlaces } from "./places.js";
 import { readStoragesRecord } from "./read-storages-record.js";
 import { hasStaleNotes } from "./stale-notes.js";
+import { isUnderWay, startsIn } from "./starts.js";
 import { ProxmoxMigration, unsupported } from "./unsupported.js";
 
 const STDOUT = 1;
@@ -151,6 +153,13 @@ export class ProxmoxHostAdapter implements HostAdapter {
 
   detachDisk(): Promise<void> {
     return Promise.reject(unsupported("detach a disk from a VM"));
+  }
+
+  async underWay({ id }: Pick<Guest, "id" | "name">): Promise<UnderWay | undefined> {
+    await Promise.resolve();
+    if (startsIn(this.places, id).some((start) => isUnderWay(start))) return "starting";
+    const lock = this.#guests.config(this.#guests.find(id))?.options["lock"];
+    return lock === undefined ? undefined : "leaving";
   }
 
   diskSize(): Promise<bigint> {

@@ -3,7 +3,6 @@ import {
   constants,
   fstatSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   rmdirSync,
@@ -11,6 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { errnoOf, LuksmithError } from "../../error/luksmith-error.js";
+import { makeDirectory } from "../../fs/atomic-file.js";
 import { ifThere } from "../../fs/if-there.js";
 import { isInMemory } from "../../fs/memory-file-system.js";
 import { writeAll } from "../../fs/write-all.js";
@@ -88,7 +88,7 @@ export function filesIn({ path }: Start): string[] {
 
 /** Proves that what is written there stays in memory, and that nobody but root comes in. */
 function prepare(start: Start): void {
-  mkdirSync(start.path, { recursive: true, mode: 0o700 });
+  makeDirectory(start.path, 0o700);
   const stats = lstatSync(start.path);
   if (!stats.isDirectory() || stats.uid !== 0 || (stats.mode & 0o077) !== 0)
     throw failed(start, `${start.path} is not a directory of root's that others cannot enter`);

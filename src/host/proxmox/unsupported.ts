@@ -7,12 +7,18 @@ const INSTEAD: Readonly<Record<string, (vmid: string, disk: string) => string>> 
     `move the disk to a storage of type luksmith: qm disk move ${vmid} ${disk} STORAGE`,
   convert: (vmid, disk) =>
     `move the disk to a storage of type luksmith: qm disk move ${vmid} ${disk} STORAGE`,
+  unprotect: (vmid, disk) =>
+    `move the disk to a storage that does not encrypt: qm disk move ${vmid} ${disk} STORAGE`,
+  purge: (vmid, disk) => `remove the disk's old volume: qm disk unlink ${vmid} --idlist ${disk} --force 1`,
   adopt: (vmid) => `import the decrypted volume: qm disk import ${vmid} FILE STORAGE`,
   attach: (vmid, disk) =>
     `make it on a storage of type luksmith: qm set ${vmid} --${disk} STORAGE:SIZE (in GiB)`,
   detach: (vmid, disk) => `qm set ${vmid} --delete ${disk}`,
   grow: (vmid, disk) => `qm disk resize ${vmid} ${disk} SIZE`,
   allocate: (vmid, disk) => `make it with its guest: qm set ${vmid} --${disk} STORAGE:SIZE (in GiB)`,
+  separate: (vmid) => `make a full clone, whose disks get keys of their own: qm clone ${vmid} NEWID --full`,
+  shred: (vmid, disk) =>
+    `destroy the volume, whose header goes first: qm disk unlink ${vmid} --idlist ${disk} --force 1; then its key: luksmith keys delete UUID`,
   "migrate-check": (vmid) =>
     `qm migrate ${vmid} NODE --online checks it; before that, on that node: luksmith doctor`,
 };

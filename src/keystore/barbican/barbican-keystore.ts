@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { KeyRecord } from "../../generated/key-record.js";
-import type { Secret } from "../../secret/secret.js";
 import type { KeystoreResources, SettingsOf } from "../index.js";
 import { keyExists, keyNotFound } from "../key-presence.js";
 import { matchesQuery } from "../key-query.js";
@@ -14,34 +13,42 @@ import type {
   Keystore,
   KeystoreCheck,
   KeyTester,
+  RecordChange,
 } from "../keystore.js";
+import { changedMeanwhile, isSameRecord, keepingKey, requireExpected, updatedTo } from "../record-change.js";
 import { Budget } from "../remote/budget.js";
+import { changeSettled, type Rewritten } from "../remote/settled-change.js";
 import { storeUnique } from "../remote/unique-store.js";
+import { isReplacedBy, newestOfEach, replacedMeanwhile, requireNewer } from "../replacement.js";
 import { testRoundTrip } from "../round-trip.js";
 import { isAbandoned, removeUnfinished } from "./abandoned.js";
 import type { BarbicanAccess } from "./barbican-access.js";
 import { BarbicanClient } from "./barbican-client.js";
-import { corrupt, inUse } from "./key-errors.js";
+import { inUse } from "./key-errors.js";
+import { type Finished, isFinished, KeySecrets } from "./key-secrets.js";
 import { KeystoneAccess } from "./keystone-access.js";
-import { consumerOf, NewSecret, PATIENCE } from "./new-secret.js";
+import { type Beside, consumerOf, NewSecret, PATIENCE } from "./new-secret.js";
 import { ProjectAccess } from "./project-access.js";
-import { type Metadata, othersIn, type Parsed, recordIn, toMetadata } from "./record-metadata.js";
+import { othersIn, type Parsed, recordIn, toMetadata } from "./record-metadata.js";
 import type { Consumer, SecretEntry } from "./secret-entry.js";
 import { Secrets } from "./secrets.js";
 
-/** A secret that has a payload, and so is a key. */
-type Finished = SecretEntry & { readonly uuid: KeyUuid; readonly contentType: string };
+interface Replacement {
+  readonly key: Key;
+  readonly uuid: KeyUuid;
+  readonly budget: Budget;
+  /** What the caller has read, if he wants no other to be replaced. */
+  readonly expected: KeyRecord | undefined;
+}
 
-const ATTEMPTS = 3;
-/** Milliseconds between two looks at what others may be changing. */
-const PAUSE = 100;
 /** Records that are read under one time limit. */
 const BATCH = 100;
 
 /**
  * OpenStack's key manager. A key is a secret of type passphrase: its payload is the passphrase, its mode names the key's
  * UUID (secret-entry.ts), its user metadata is the key record (record-metadata.ts). A secret without payload is nobody's
- * key. One without our mode is somebody else's, and is neither read nor changed.
+ * key. One without our mode is somebody else's, and is neither read nor changed. Of two of different generations the
+ * higher one is the key: its passphrase is being replaced.
  */
 export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester {
   readonly type = "barbican";
@@ -49,6 +56,7 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
   readonly #settings: SettingsOf<"barbican">;
   readonly #client: BarbicanClient;
   readonly #secrets: Secrets;
+  readonly #keys: KeySecrets;
   /** When Barbican made the secret of the last key that was stored here, by its own clock. */
   #lastCreated = "";
 
@@ -62,6 +70,7 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
     this.#settings = settings;
     this.#client = new BarbicanClient(settings, access);
     this.#secrets = new Secrets(this.#client);
+    this.#keys = new KeySecrets(settings.name, this.#secrets);
   }
 
   async store(key: Key): Promise<void> {
@@ -74,13 +83,45 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
 
   async fetch(uuid: KeyUuid): Promise<Key | undefined> {
     const budget = this.#budget();
-    return this.#whole(await this.#find(uuid, budget), budget, (entry) => this.#read(entry, budget));
+    return this.#keys.whole(await this.#keys.find(uuid, budget), budget, (entry) =>
+      this.#keys.read(entry, budget),
+    );
+  }
+
+  async change(uuid: KeyUuid, change: RecordChange): Promise<KeyRecord> {
+    const budget = this.#budget();
+    const kept = keepingKey(this.name, change);
+    const shared = {
+      rewrite: () => this.#rewrite(uuid, kept, budget),
+      read: () => this.#record(uuid, budget),
+    };
+    return changeSettled(shared, { keystore: this.name, uuid }, budget);
   }
 
   async update(record: KeyRecord): Promise<void> {
     const uuid = parseKeyUuid(record.uuid);
-    if (uuid !== undefined && (await this.#replace(record, uuid, this.#budget())) === "written") return;
-    throw keyNotFound(this.name, record.uuid);
+    if (uuid === undefined) throw keyNotFound(this.name, record.uuid);
+    await this.#rewrite(uuid, updatedTo(this.name, record), this.#budget());
+  }
+
+  async replace(key: Key, expected?: KeyRecord): Promise<void> {
+    const uuid = this.#storable(key.record);
+    const budget = this.#budget();
+    const { newest, former } = await this.#keys.look(uuid, budget);
+    const current = await this.#keys.whole(newest, budget, (entry) => this.#keys.read(entry, budget));
+    if (newest === undefined || current === undefined) throw keyNotFound(this.name, uuid);
+    using passphrase = current.passphrase;
+    const { record } = current;
+    if (isReplacedBy({ record, passphrase }, key)) await this.#remove(former, budget);
+    else if (passphrase.equals(key.passphrase)) {
+      requireExpected(this.name, record, expected);
+      await this.#rewrite(uuid, () => key.record, budget);
+    } else {
+      requireExpected(this.name, record, expected);
+      requireNewer(this.name, { record, passphrase }, key);
+      await this.#requireUnused(uuid, budget);
+      await this.#storeBeside([newest, ...former], { key, uuid, budget, expected });
+    }
   }
 
   async find(query: KeyQuery): Promise<KeyRecord[]> {
@@ -93,21 +134,15 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
     const records: KeyRecord[] = [];
     for (let start = 0; start < entries.length; start += BATCH) {
       const budget = this.#budget();
-      const batch = entries.slice(start, start + BATCH).map((entry) => this.#record(entry, budget));
+      const batch = entries.slice(start, start + BATCH).map((entry) => this.#keys.record(entry, budget));
       records.push(...(await Promise.all(batch)).flat());
     }
-    return records;
+    return newestOfEach(records);
   }
 
   async delete(uuid: KeyUuid): Promise<void> {
     const budget = this.#budget();
-    const entries = await this.#secrets.under(uuid, budget, "consumers");
-    for (const { consumers = [] } of entries) {
-      const others = consumers.filter((consumer) => !isOurs(consumer, uuid));
-      if (others.length > 0) throw inUse(this.name, uuid, others);
-    }
-    // Barbican takes our own registration away with the secret
-    await Promise.all(entries.map(({ id }) => this.#secrets.remove(id, budget)));
+    await this.#remove(await this.#requireUnused(uuid, budget), budget);
   }
 
   async test(passed: (check: KeystoreCheck) => void = () => undefined): Promise<void> {
@@ -125,89 +160,69 @@ export class BarbicanKeystore implements Keystore, KeyDeleter, KeyLister, KeyTes
         await removeUnfinished(this.#secrets, entry.id, this.#budget());
   }
 
-  async #replace(record: KeyRecord, uuid: KeyUuid, budget: Budget): Promise<"written" | "absent"> {
-    const replaced = await this.#whole(await this.#find(uuid, budget), budget, async (entry) => {
+  /** @throws KEY_NOT_FOUND, KEYSTORE_WRITE_FAILED, and what `change` throws */
+  async #rewrite(uuid: KeyUuid, change: RecordChange, budget: Budget): Promise<Rewritten> {
+    const { newest, former } = await this.#keys.look(uuid, budget);
+    // what a replacement has left that was killed
+    await this.#remove(former, budget);
+    const rewritten = await this.#keys.whole(newest, budget, async (entry) => {
+      const begun = performance.now();
       const metadata = await this.#secrets.metadata(entry.id, budget);
       if (metadata === undefined) return undefined;
       // what is damaged is mended by hand, not written over
-      this.#recordIn(metadata, entry);
-      return this.#secrets.writeMetadata(entry.id, { ...othersIn(metadata), ...toMetadata(record) }, budget);
+      const current = this.#keys.recordIn(metadata, entry);
+      const record = change(current);
+      if (isSameRecord(record, current)) return { record: current, took: 0 };
+      this.#storable(record);
+      const changed = { ...othersIn(metadata), ...toMetadata(record) };
+      // its passphrase is replaced meanwhile, and it has a new secret
+      if ((await this.#secrets.writeMetadata(entry.id, changed, budget)) === "absent") return undefined;
+      return { record, took: performance.now() - begun };
     });
-    return replaced ?? "absent";
+    if (rewritten === undefined) throw keyNotFound(this.name, uuid);
+    return rewritten;
   }
 
-  /** The secret of the key `uuid`. @throws KEY_CORRUPT if there are several: which one opens the disk is not guessed */
-  async #find(uuid: KeyUuid, budget: Budget): Promise<Finished | undefined> {
-    for (let count = 1; ; count++) {
-      const [entry, another] = (await this.#secrets.under(uuid, budget)).filter(isFinished);
-      if (another === undefined) return entry;
-      if (count === ATTEMPTS)
-        throw corrupt(this.name, uuid, `the secrets ${entry?.id} and ${another.id} both are this key`);
-      await budget.pause(PAUSE);
+  /** Undefined if there is no such key. */
+  async #record(uuid: KeyUuid, budget: Budget): Promise<KeyRecord | undefined> {
+    const newest = await this.#keys.find(uuid, budget);
+    return newest && (await this.#keys.record(newest, budget))[0];
+  }
+
+  /** Those under `uuid`, finished or not. @throws KEY_IN_USE if others have registered that they use one */
+  async #requireUnused(uuid: KeyUuid, budget: Budget): Promise<SecretEntry[]> {
+    const entries = await this.#secrets.under(uuid, budget, "consumers");
+    for (const { consumers = [] } of entries) {
+      const others = consumers.filter((consumer) => !isOurs(consumer, uuid));
+      if (others.length > 0) throw inUse(this.name, uuid, others);
     }
+    return entries;
   }
 
-  /**
-   * What `read` finds of a secret that was listed; looks again where it finds none: it was deleted between the two, or
-   * is not yet on the server that has answered.
-   * @returns undefined if it is not listed any more
-   * @throws KEY_CORRUPT if it still is
-   */
-  async #whole<T>(
-    listed: Finished | undefined,
-    budget: Budget,
-    read: (entry: Finished) => Promise<T | undefined>,
-  ): Promise<T | undefined> {
-    let entry = listed;
-    for (let count = 1; entry !== undefined; count++) {
-      const found = await read(entry);
-      if (found !== undefined) return found;
-      const { id, uuid } = entry;
-      if (count === ATTEMPTS)
-        throw corrupt(this.name, uuid, `its secret ${id} is listed, and has no metadata or no payload`);
-      await budget.pause(PAUSE);
-      entry = await this.#find(uuid, budget);
-    }
-    return undefined;
+  /** Barbican takes our own registrations away with the secrets. */
+  async #remove(entries: readonly SecretEntry[], budget: Budget): Promise<void> {
+    await Promise.all(entries.map(({ id }) => this.#secrets.remove(id, budget)));
   }
 
-  /** Undefined if the secret is there no more. */
-  async #read(entry: Finished, budget: Budget): Promise<Key | undefined> {
-    const payload = this.#secrets.payload(entry.id, entry.contentType, budget);
-    try {
-      const [metadata, passphrase] = await Promise.all([this.#secrets.metadata(entry.id, budget), payload]);
-      if (metadata !== undefined && passphrase !== undefined) {
-        return { record: this.#recordIn(metadata, entry), passphrase };
-      }
-    } catch (thrown) {
-      void dispose(payload);
-      throw thrown;
-    }
-    await dispose(payload);
-    return undefined;
+  /** A payload is for good: the new one gets a secret of its own, and the former ones go once it is finished. */
+  async #storeBeside(
+    former: readonly [Finished, ...Finished[]],
+    { key, uuid, budget, expected }: Replacement,
+  ): Promise<void> {
+    const confirm = async () => {
+      if (expected === undefined) return;
+      const [now] = await this.#keys.record(former[0], budget);
+      if (now === undefined) throw changedMeanwhile(this.name, uuid);
+      requireExpected(this.name, now, expected);
+    };
+    if ((await this.#storeUnique(key, uuid, budget, { secrets: former, confirm })) === "taken")
+      throw expected === undefined ? replacedMeanwhile(this.name, uuid) : changedMeanwhile(this.name, uuid);
+    await this.#remove(former, budget);
   }
 
-  /** None if the secret was deleted by somebody else. */
-  async #record(listed: Finished, budget: Budget): Promise<KeyRecord[]> {
-    const record = await this.#whole(listed, budget, async (entry) => {
-      const metadata = await this.#secrets.metadata(entry.id, budget);
-      return metadata === undefined ? undefined : this.#recordIn(metadata, entry);
-    });
-    return record === undefined ? [] : [record];
-  }
-
-  #recordIn(metadata: Metadata, { id, uuid }: Finished): KeyRecord {
-    const parsed = recordIn(metadata, uuid);
-    switch (parsed.kind) {
-      case "record":
-        return parsed.record;
-      case "damaged":
-        throw corrupt(this.name, uuid, `the metadata of secret ${id} ${parsed.reason}`);
-    }
-  }
-
-  async #storeUnique(key: Key, uuid: KeyUuid, budget: Budget): Promise<"stored" | "taken"> {
-    const secret = new NewSecret(this.#secrets, key, uuid, budget);
+  /** @param beside what is under the UUID and may stay there */
+  async #storeUnique(key: Key, uuid: KeyUuid, budget: Budget, beside?: Beside): Promise<"stored" | "taken"> {
+    const secret = new NewSecret(this.#secrets, key, uuid, budget, beside);
     try {
       const outcome = await storeUnique(secret, budget, PATIENCE);
       if (outcome === "stored") this.#lastCreated = secret.created;
@@ -247,18 +262,10 @@ function accessOf(settings: SettingsOf<"barbican">, resources: KeystoreResources
     : new KeystoneAccess(settings, resources);
 }
 
-function isFinished(entry: SecretEntry): entry is Finished {
-  return entry.uuid !== undefined && entry.contentType !== undefined;
-}
-
 function isOurs(consumer: Consumer, uuid: KeyUuid): boolean {
   return isDeepStrictEqual(consumer, consumerOf(uuid));
 }
 
 function problemOf(parsed: Parsed): string | undefined {
   return parsed.kind === "damaged" ? `its record ${parsed.reason}` : undefined;
-}
-
-async function dispose(payload: Promise<Secret | undefined>): Promise<void> {
-  (await payload.catch(() => undefined))?.dispose();
 }

@@ -6,7 +6,7 @@ import type { Budget } from "../remote/budget.js";
 import type { Entry, SharedName } from "../remote/unique-store.js";
 import { REMOVED_WITHIN, removeUnfinished } from "./abandoned.js";
 import { toMetadata } from "./record-metadata.js";
-import type { Consumer } from "./secret-entry.js";
+import type { Consumer, SecretEntry } from "./secret-entry.js";
 import type { Secrets } from "./secrets.js";
 
 /**
@@ -19,6 +19,13 @@ const IN_TIME = 4500;
 const ATTEMPTS = 3;
 const PAUSE = 100;
 
+/** Secrets of the name that are replaced. */
+export interface Beside {
+  readonly secrets: readonly Pick<SecretEntry, "id">[];
+  /** Called at the last moment before the new one is the key. @throws if they are not what they were */
+  readonly confirm: () => Promise<void>;
+}
+
 /**
  * The name under which the secret of a new key stands, which Barbican lets others have as well: it is made without its
  * payload, and finished by it. Everything else that belongs to it is written before.
@@ -28,15 +35,25 @@ export class NewSecret implements SharedName {
   readonly #key: Key;
   readonly #uuid: KeyUuid;
   readonly #budget: Budget;
+  readonly #beside: ReadonlySet<string>;
+  readonly #confirm: () => Promise<void>;
   #begun = 0;
   #mine = "";
   #created = "";
 
-  constructor(secrets: Secrets, key: Key, uuid: KeyUuid, budget: Budget) {
+  constructor(
+    secrets: Secrets,
+    key: Key,
+    uuid: KeyUuid,
+    budget: Budget,
+    { secrets: replaced, confirm }: Beside = { secrets: [], confirm: () => Promise.resolve() },
+  ) {
     this.#secrets = secrets;
     this.#key = key;
     this.#uuid = uuid;
     this.#budget = budget;
+    this.#beside = new Set(replaced.map(({ id }) => id));
+    this.#confirm = confirm;
   }
 
   /** Of the finished secret, by Barbican's clock. */
@@ -46,7 +63,9 @@ export class NewSecret implements SharedName {
 
   async entries(): Promise<Entry[]> {
     const entries = await this.#secrets.under(this.#uuid, this.#budget);
-    return entries.map(({ id, contentType }) => ({ id, finished: contentType !== undefined }));
+    return entries
+      .filter(({ id }) => !this.#beside.has(id))
+      .map(({ id, contentType }) => ({ id, finished: contentType !== undefined }));
   }
 
   async begin(): Promise<string> {
@@ -104,6 +123,7 @@ export class NewSecret implements SharedName {
       this.#secrets.writeMetadata(id, toMetadata(this.#key.record), this.#budget),
       this.#secrets.register(id, consumerOf(this.#uuid), this.#budget),
     ]);
+    await this.#confirm();
     if (metadata === "absent" || (await this.#writePayload(id)) === "absent") throw this.#gone();
   }
 

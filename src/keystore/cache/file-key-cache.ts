@@ -8,6 +8,7 @@ import { masterKeyIdOf } from "../file/stored-key.js";
 import type { Key } from "../keystore.js";
 import { keyUuidOf } from "../key-record.js";
 import type { KeyUuid } from "../key-uuid.js";
+import { generationOf } from "../replacement.js";
 import { CacheDirectory } from "./cache-directory.js";
 import { type Copy, openCopy, sealCopy } from "./cached-key.js";
 import { Copying } from "./copying.js";
@@ -75,7 +76,10 @@ export class FileKeyCache implements KeyCache {
       if (directory !== target) await this.#guarded(() => directory.remove(uuid));
     }
     const origin = this.#policy.originOf(keystore);
-    if (medium === undefined || origin === undefined || this.#options.manner === "look-up") return;
+    const isRotated = target !== undefined && (await this.#forgetFormer(target, key.record));
+    if (medium === undefined || origin === undefined) return;
+    // whoever has rotated the key leaves the host with a copy, if it had one
+    if (this.#options.manner === "look-up" && !isRotated) return;
     if (target === undefined) {
       this.#warn(notKept(uuid), "this host has no tmpfs at /run or /dev/shm");
       return;
@@ -85,6 +89,19 @@ export class FileKeyCache implements KeyCache {
       if (this.#options.manner === "copy" && this.#isFresh(target.read(uuid), ticket, key.record)) return;
       this.#copy(target, key, ticket);
     }, notKept(uuid));
+  }
+
+  /** A former passphrase opens nothing any more; also if no new copy can be made. @returns whether it was one */
+  async #forgetFormer(target: CacheDirectory, record: KeyRecord): Promise<boolean> {
+    const forgotten = await this.#guarded(() => {
+      const uuid = keyUuidOf(record);
+      const copy = target.read(uuid);
+      if (copy === undefined || copy === "damaged") return false;
+      if (generationOf(copy.record) === generationOf(record)) return false;
+      target.remove(uuid);
+      return true;
+    });
+    return forgotten ?? false;
   }
 
   /** Not awaited by whoever asked for the key: what protects the copies may be away, and the keystore is not. */

@@ -17,7 +17,8 @@ export interface CachedKey {
  */
 export interface KeyCache {
   /**
-   * This keystore has just given out `key`, which stays the caller's: copied if its profile says so, else forgotten.
+   * This keystore has just given out `key`, which stays the caller's: copied if its profile says so, else forgotten. A
+   * copy of another generation is forgotten in any case, and replaced if there was one.
    * The copying has begun when this resolves, and what it waits for keeps nobody waiting but `settled`.
    */
   gaveOut(keystore: string, key: Key): Promise<void>;

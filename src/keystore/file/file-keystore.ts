@@ -16,12 +16,18 @@ import type {
   Keystore,
   KeystoreCheck,
   KeyTester,
+  RecordChange,
 } from "../keystore.js";
+import { contended, keepingKey, requireExpected, updatedTo } from "../record-change.js";
+import { isReplacedBy, requireNewer } from "../replacement.js";
 import { testRoundTrip } from "../round-trip.js";
 import { reading, writing } from "./failures.js";
 import { MasterKey } from "./master-key.js";
 import { RecordDirectory } from "./record-directory.js";
 import { masterKeyIdOf, open, parse, seal } from "./stored-key.js";
+
+/** Attempts of a change that others get ahead of. */
+const ATTEMPTS = 100;
 
 /** Settings with the schema's default of `directory` filled in; without a protector the master key is in clear. */
 export type FileKeystorePlace = FileKeystoreSettings & Required<Pick<FileKeystoreSettings, "directory">>;
@@ -33,7 +39,8 @@ export type FileKeystorePlace = FileKeystoreSettings & Required<Pick<FileKeystor
  * - `records/<uuid>.json`: one key each, its passphrase encrypted under the master key (stored-key.ts).
  *
  * Files are written whole or not at all (fs/atomic-file.ts), so that processes need no lock: of two `store`s of one
- * UUID one gets KEY_EXISTS, of two `update`s the later one holds. `find` and `list` read records without opening
+ * UUID one gets KEY_EXISTS, of two changes the later one is made of what the earlier has left: a file is replaced only
+ * if it is still the one that was read, which is compared at the last instant before. `find` and `list` read records without opening
  * them, so that nothing vouches for these but the directory's permissions; what `fetch` returns is authenticated.
  */
 export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester {
@@ -74,23 +81,49 @@ export class FileKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     });
   }
 
-  async update(record: KeyRecord): Promise<void> {
-    // somebody else's change in between is read, and then replaced: the later one holds
-    while ((await this.#tryUpdate(record)) === "changed");
+  change(uuid: KeyUuid, change: RecordChange): Promise<KeyRecord> {
+    return this.#changeRecord(uuid, keepingKey(this.name, change));
   }
 
-  async #tryUpdate(record: KeyRecord): Promise<"replaced" | "changed"> {
-    const task = `cannot update key ${record.uuid}`;
-    const uuid = parseKeyUuid(record.uuid);
+  async update(record: KeyRecord): Promise<void> {
+    await this.#changeRecord(record.uuid, updatedTo(this.name, record));
+  }
+
+  async replace(key: Key, expected?: KeyRecord): Promise<void> {
+    await this.#change(key.record.uuid, (current) => {
+      if (isReplacedBy(current, key)) return key;
+      requireExpected(this.name, current.record, expected);
+      requireNewer(this.name, current, key);
+      return key;
+    });
+  }
+
+  #changeRecord(uuid: string, change: RecordChange): Promise<KeyRecord> {
+    return this.#change(uuid, ({ record, passphrase }) => ({ record: change(record), passphrase }));
+  }
+
+  async #change(uuid: string, change: (current: Key) => Key): Promise<KeyRecord> {
+    for (let count = 1; count <= ATTEMPTS; count++) {
+      const stored = await this.#tryChange(uuid, change);
+      if (stored !== undefined) return stored;
+    }
+    throw contended(this.name, uuid);
+  }
+
+  /** @returns what is stored now, or undefined if somebody else was faster */
+  async #tryChange(uuidText: string, change: (current: Key) => Key): Promise<KeyRecord | undefined> {
+    const task = `cannot update key ${uuidText}`;
+    const uuid = parseKeyUuid(uuidText);
     // before the key is read, so that a change after that is seen
     const stamp = await reading(task, () => uuid && this.#records.stamp(uuid));
-    const key = uuid && (await this.fetch(uuid));
-    if (key === undefined) throw keyNotFound(this.name, record.uuid);
-    using passphrase = key.passphrase;
+    const current = uuid && (await this.fetch(uuid));
+    if (current === undefined) throw keyNotFound(this.name, uuidText);
+    using passphrase = current.passphrase;
     return await writing(task, async () => {
       this.#records.prepare();
-      const sealed = this.#sealed({ record, passphrase }, await this.#masterKeyForWriting());
-      return this.#records.replaceIf(stamp, ...sealed);
+      const changed = change({ record: current.record, passphrase });
+      const sealed = this.#sealed(changed, await this.#masterKeyForWriting());
+      return this.#records.replaceIf(stamp, ...sealed) === "replaced" ? changed.record : undefined;
     });
   }
 

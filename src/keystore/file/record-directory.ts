@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { LuksmithError } from "../../error/luksmith-error.js";
@@ -58,11 +59,13 @@ export class RecordDirectory {
     removeLeftovers(this.#path);
   }
 
-  /** Changes whenever the record's file does; undefined if there is none. */
+  /**
+   * Changes whenever the record's file does; undefined if there is none. Of its bytes, which are never the same twice:
+   * pmxcfs counts time in seconds, and inodes are used again.
+   */
   stamp(uuid: KeyUuid): string | undefined {
-    if (!this.#exists()) return undefined;
-    const stats = statGuarded(this.pathOf(uuid), PRIVATE_FILE);
-    return stats && `${stats.ino} ${stats.size} ${stats.ctimeMs}`;
+    const bytes = this.read(uuid);
+    return bytes && createHash("sha256").update(bytes).digest("base64");
   }
 
   /** Undefined if there is none. At most one byte more than the limit, so that the reader sees that it is too long. */

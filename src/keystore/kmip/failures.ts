@@ -92,6 +92,19 @@ export function refusedAs(
   });
 }
 
+/** A server that gives a name only once has no place for a new passphrase beside the former one. */
+export function nameIsUnique(
+  { name, address }: Place,
+  uuid: string,
+  { serverMessage }: Refusal,
+): LuksmithError {
+  return new LuksmithError("KEYSTORE_WRITE_FAILED", {
+    what: `cannot replace the passphrase of key ${uuid} in keystore ${name}`,
+    why: `${address} takes no second object of a name, or somebody else has just stored one: ${quoted(serverMessage)}`,
+    hint: `nothing was changed; ${PAGE} says what a server must have for rotation`,
+  });
+}
+
 /** Something on the server that its administrator must look at. */
 export function corrupt({ name, address }: Place, why: string): LuksmithError {
   return new LuksmithError("KEY_CORRUPT", {

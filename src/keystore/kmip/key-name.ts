@@ -10,10 +10,19 @@ import { STATE } from "./tags.js";
 
 const ATTEMPTS = 3;
 
+/** Objects of the name that are replaced. */
+export interface Beside {
+  readonly objects: readonly Pick<KeyObject, "id">[];
+  /** Called at the last moment before the new one is the key. @throws if they are not what they were */
+  readonly confirm: () => Promise<void>;
+}
+
 /** The name of a key that is being stored. An entry is finished when its object is no longer pre-active. */
 export class KeyName implements SharedName {
   /** Ours in every attempt, so that what we registered without hearing of it is known again. */
   readonly #writer = randomUUID();
+  readonly #beside: ReadonlySet<string>;
+  readonly #confirm: () => Promise<void>;
   #mine: string | undefined;
 
   constructor(
@@ -21,10 +30,14 @@ export class KeyName implements SharedName {
     private readonly uuid: KeyUuid,
     private readonly key: Key,
     private readonly budget: Budget,
-  ) {}
+    { objects: replaced, confirm }: Beside = { objects: [], confirm: () => Promise.resolve() },
+  ) {
+    this.#beside = new Set(replaced.map(({ id }) => id));
+    this.#confirm = confirm;
+  }
 
   async entries(): Promise<Entry[]> {
-    const objects = await this.objects.of(this.uuid);
+    const objects = (await this.objects.of(this.uuid)).filter(({ id }) => !this.#beside.has(id));
     const ghosts = objects.filter((object) => object.id !== this.#mine && this.#isOurs(object));
     for (const { id } of ghosts) await this.objects.discard(id, this.uuid);
     return objects
@@ -45,8 +58,14 @@ export class KeyName implements SharedName {
     }
   }
 
-  finish(id: string): Promise<void> {
-    return this.objects.activate(id);
+  async finish(id: string): Promise<void> {
+    try {
+      await this.#confirm();
+    } catch (thrown) {
+      await this.objects.discard(id, this.uuid).catch(() => undefined);
+      throw thrown;
+    }
+    await this.objects.activate(id);
   }
 
   remove(id: string): Promise<void> {

@@ -126,7 +126,11 @@ export class KeyObjects {
    * @throws KEY_CORRUPT if one is not marked as the key's; none is destroyed then
    */
   async destroyAll(uuid: KeyUuid): Promise<void> {
-    const objects = await this.of(uuid);
+    await this.destroy(await this.of(uuid), uuid);
+  }
+
+  /** As `destroyAll`, these. */
+  async destroy(objects: readonly KeyObject[], uuid: KeyUuid): Promise<void> {
     for (const object of objects) this.#insistOnOurs(object, uuid);
     await Promise.all(objects.map((object) => this.#destroy(object, uuid)));
   }

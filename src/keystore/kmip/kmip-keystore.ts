@@ -14,31 +14,39 @@ import type {
   Keystore,
   KeystoreCheck,
   KeyTester,
+  RecordChange,
 } from "../keystore.js";
+import { changedMeanwhile, isSameRecord, keepingKey, requireExpected, updatedTo } from "../record-change.js";
 import { Budget } from "../remote/budget.js";
-import { forbidden, quoted } from "../remote/failures.js";
+import { changeSettled, type Rewritten } from "../remote/settled-change.js";
 import { storeUnique } from "../remote/unique-store.js";
+import { isReplacedBy, newestOfEach, replacedMeanwhile, requireNewer } from "../replacement.js";
 import { testRoundTrip } from "../round-trip.js";
 import {
   connectionFailedAs,
-  corrupt,
   isRefusedAsMissing,
   isRefusedAsTaken,
   isRefusedAsUnknown,
+  nameIsUnique,
   Refusal,
   refusedAs,
 } from "./failures.js";
 import { KeyName } from "./key-name.js";
-import { type KeyObject, KeyObjects, type OpenedObject } from "./key-objects.js";
+import { type KeyObject, KeyObjects } from "./key-objects.js";
 import { KmipClient } from "./kmip-client.js";
+import { isFinished, ObjectReader } from "./object-reader.js";
 import { queryOperations } from "./operations.js";
-import {
-  informationIn,
-  informationText,
-  readInformation,
-  type StoredInformation,
-} from "./stored-information.js";
-import { REASON, STATE } from "./tags.js";
+import { informationIn, informationText } from "./stored-information.js";
+import { REASON } from "./tags.js";
+
+interface Storing {
+  readonly objects: KeyObjects;
+  readonly uuid: KeyUuid;
+  readonly key: Key;
+  readonly budget: Budget;
+  /** What the caller has read, if he wants no other to be replaced. */
+  readonly expected: KeyRecord | undefined;
+}
 
 /** How often something is looked at again that changed meanwhile. */
 const LOOKS = 3;
@@ -46,27 +54,28 @@ const LOOKS = 3;
 /**
  * Keys as objects of a key manager that speaks KMIP (docs/decisions/012-kmip-objects.md). An object is a key when it
  * is Active. One that is Pre-Active is being stored, or was left by a writer that was killed: nobody uses it. The state
- * of our key record has nothing to do with that.
+ * of our key record has nothing to do with that. Of two of different generations the higher one is the key: its
+ * passphrase is being replaced.
  */
 export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester {
   readonly type = "kmip";
   readonly name: string;
   readonly #settings: SettingsOf<"kmip">;
   readonly #client: KmipClient;
+  readonly #read: ObjectReader;
 
   constructor(settings: SettingsOf<"kmip">) {
     this.name = settings.name;
     this.#settings = settings;
     this.#client = new KmipClient(settings);
+    this.#read = new ObjectReader(this.#client.place);
   }
 
   async store(key: Key): Promise<void> {
     const uuid = this.#storable(key.record);
     const outcome = await this.#speaking(async (objects, budget) => {
-      // half of what one operation may take: whoever waits so long can still store
-      const patience = (this.#settings.timeout * 1000) / 2;
       try {
-        return await storeUnique(new KeyName(objects, uuid, key, budget), budget, patience);
+        return await this.#storeUnique(new KeyName(objects, uuid, key, budget), budget);
       } catch (thrown) {
         // somebody else stores it at this moment, on a server that gives a name only once
         if (isRefusedAsTaken(thrown)) return "taken";
@@ -77,10 +86,15 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     throw keyExists(this.name, uuid);
   }
 
+  #storeUnique(name: KeyName, budget: Budget): Promise<"stored" | "taken"> {
+    // half of what one operation may take: whoever waits so long can still store
+    return storeUnique(name, budget, (this.#settings.timeout * 1000) / 2);
+  }
+
   async fetch(uuid: KeyUuid): Promise<Key | undefined> {
     return this.#speaking(async (objects) => {
       for (let look = 1; ; look++) {
-        const key = this.#keyIn(await objects.open(uuid), uuid);
+        const key = this.#read.key(await objects.open(uuid), uuid);
         if (!(key instanceof Refusal)) return key;
         // deleted between two answers, unless it is listed again
         if (!isRefusedAsMissing(key) || look === LOOKS) throw key;
@@ -88,27 +102,101 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     });
   }
 
+  async change(uuid: KeyUuid, change: RecordChange): Promise<KeyRecord> {
+    const kept = keepingKey(this.name, change);
+    return this.#speaking((objects, budget) => {
+      const shared = {
+        rewrite: () => this.#rewrite(objects, uuid, kept),
+        read: () => this.#record(objects, uuid),
+      };
+      return changeSettled(shared, { keystore: this.name, uuid }, budget);
+    });
+  }
+
   async update(record: KeyRecord): Promise<void> {
     const uuid = parseKeyUuid(record.uuid);
     if (uuid === undefined) throw keyNotFound(this.name, record.uuid);
     this.#storable(record);
-    await this.#speaking(async (objects) => {
-      for (let look = 1; ; look++) {
-        const object = this.#onlyFinished(await objects.of(uuid), uuid);
-        if (object === undefined) throw keyNotFound(this.name, uuid);
-        const { writer } = this.#activeInformation(object, uuid);
-        const current = informationIn(object.attributes);
-        const changed = informationText({ writer, record });
-        if (current === undefined || current.data === changed) return;
-        try {
-          await objects.replaceInformation(object.id, current, changed);
-          return;
-        } catch (thrown) {
-          // somebody else has changed it, or we have, and the answer was lost
-          if (!isChangedMeanwhile(thrown) || look === LOOKS) throw thrown;
-        }
+    await this.#speaking((objects) => this.#rewrite(objects, uuid, updatedTo(this.name, record)));
+  }
+
+  /** @throws KEY_NOT_FOUND, KEYSTORE_WRITE_FAILED, and what `change` throws */
+  async #rewrite(objects: KeyObjects, uuid: KeyUuid, change: RecordChange): Promise<Rewritten> {
+    let tried: KeyRecord | undefined;
+    for (let look = 1; ; look++) {
+      const begun = performance.now();
+      const { newest: object, former } = this.#read.generations(await objects.of(uuid), uuid);
+      if (object === undefined) throw keyNotFound(this.name, uuid);
+      const { writer, record } = this.#read.active(object, uuid);
+      // what a replacement has left that was killed
+      await objects.destroy(former, uuid);
+      const current = informationIn(object.attributes);
+      // what a message has made whose answer was lost is not changed once more
+      if (current === undefined || (tried !== undefined && isSameRecord(record, tried)))
+        return { record, took: performance.now() - begun };
+      const changed = change(record);
+      if (isSameRecord(record, changed)) return { record, took: 0 };
+      this.#storable(changed);
+      tried = changed;
+      try {
+        await objects.replaceInformation(object.id, current, informationText({ writer, record: changed }));
+        return { record: changed, took: performance.now() - begun };
+      } catch (thrown) {
+        // somebody else has changed it, or we have, and the answer was lost
+        if (!isChangedMeanwhile(thrown) || look === LOOKS) throw thrown;
+      }
+    }
+  }
+
+  /** Undefined if there is no such key. */
+  async #record(objects: KeyObjects, uuid: KeyUuid): Promise<KeyRecord | undefined> {
+    const object = this.#read.generations(await objects.of(uuid), uuid).newest;
+    return object && this.#read.information(object, uuid).record;
+  }
+
+  async replace(key: Key, expected?: KeyRecord): Promise<void> {
+    const uuid = this.#storable(key.record);
+    await this.#speaking(async (objects, budget) => {
+      const opened = await objects.open(uuid);
+      const current = this.#read.key(opened, uuid);
+      if (current === undefined) throw keyNotFound(this.name, uuid);
+      if (current instanceof Refusal) throw current;
+      using passphrase = current.passphrase;
+      const { record } = current;
+      if (isReplacedBy({ record, passphrase }, key)) {
+        await objects.destroy(this.#read.generations(opened, uuid).former, uuid);
+        return;
+      }
+      requireExpected(this.name, record, expected);
+      if (passphrase.equals(key.passphrase)) await this.#rewrite(objects, uuid, () => key.record);
+      else {
+        requireNewer(this.name, { record, passphrase }, key);
+        const storing = { objects, uuid, key, budget, expected };
+        await this.#storeBeside(opened.filter(isFinished), storing);
       }
     });
+  }
+
+  /** An object is for good: the new passphrase gets one of its own, and the former ones go once it is active. */
+  async #storeBeside(
+    former: readonly KeyObject[],
+    { objects, uuid, key, budget, expected }: Storing,
+  ): Promise<void> {
+    const ids = new Set(former.map(({ id }) => id));
+    const confirm = async () => {
+      if (expected === undefined) return;
+      const left = (await objects.of(uuid)).filter(({ id }) => ids.has(id));
+      const now = this.#read.generations(left, uuid).newest;
+      if (now === undefined) throw changedMeanwhile(this.name, uuid);
+      requireExpected(this.name, this.#read.information(now, uuid).record, expected);
+    };
+    const name = new KeyName(objects, uuid, key, budget, { objects: former, confirm });
+    const outcome = await this.#storeUnique(name, budget).catch((thrown: unknown) => {
+      throw isRefusedAsTaken(thrown) ? nameIsUnique(this.#client.place, uuid, thrown) : thrown;
+    });
+    if (outcome === "taken")
+      throw expected === undefined ? replacedMeanwhile(this.name, uuid) : changedMeanwhile(this.name, uuid);
+    await objects.destroy(former, uuid);
   }
 
   async find(query: KeyQuery): Promise<KeyRecord[]> {
@@ -118,9 +206,7 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
   /** @throws KEY_CORRUPT if a single record is damaged: an answer without it would say that there is no such key */
   async list(): Promise<KeyRecord[]> {
     const objects = await this.#speaking((all) => all.inGroup());
-    return objects
-      .filter(({ attributes }) => attributes.state !== STATE.PreActive)
-      .map((object) => this.#information(object).record);
+    return newestOfEach(objects.filter(isFinished).map((object) => this.#read.information(object).record));
   }
 
   async delete(uuid: KeyUuid): Promise<void> {
@@ -143,48 +229,6 @@ export class KmipKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester 
     tell("authenticated");
     await testRoundTrip(this);
     tell("round trip");
-  }
-
-  /** The key, or the server's refusal to give it out; the passphrases of all other objects are wiped. */
-  #keyIn(opened: readonly OpenedObject[], uuid: KeyUuid): Key | Refusal | undefined {
-    let key: Key | Refusal | undefined;
-    try {
-      const object = this.#onlyFinished(opened, uuid);
-      if (object === undefined) return undefined;
-      const { record } = this.#activeInformation(object, uuid);
-      const { passphrase } = object;
-      return (key = passphrase instanceof Refusal ? passphrase : { record, passphrase });
-    } finally {
-      for (const { passphrase } of opened) {
-        const isGiven = key !== undefined && "passphrase" in key && key.passphrase === passphrase;
-        if (!isGiven && !(passphrase instanceof Refusal)) passphrase.dispose();
-      }
-    }
-  }
-
-  /** @throws KEY_CORRUPT if there are several: nobody can say which one the disk was formatted with */
-  #onlyFinished<T extends KeyObject>(objects: readonly T[], uuid: KeyUuid): T | undefined {
-    const [only, ...more] = objects.filter(({ attributes }) => attributes.state !== STATE.PreActive);
-    if (more.length === 0) return only;
-    const ids = objects.map(({ id }) => quoted(id)).join(", ");
-    throw corrupt(this.#client.place, `there are several objects of the name of key ${uuid}: ${ids}`);
-  }
-
-  /** @throws KEYSTORE_FORBIDDEN if the object was revoked, KEY_CORRUPT */
-  #activeInformation(object: KeyObject, uuid: KeyUuid): StoredInformation {
-    if (object.attributes.state === STATE.Active) return this.#information(object, uuid);
-    const hint = `if its deletion was interrupted, delete it again; else ask who revoked it, and why`;
-    throw forbidden(this.#client.place, `key ${uuid}, object ${quoted(object.id)}, was revoked`, hint);
-  }
-
-  #information(object: KeyObject, uuid?: KeyUuid): StoredInformation {
-    const read = readInformation(object.attributes, uuid);
-    switch (read.kind) {
-      case "information":
-        return read.information;
-      case "damaged":
-        throw corrupt(this.#client.place, `object ${quoted(object.id)} ${read.reason}`);
-    }
   }
 
   /** @throws KEYSTORE_WRITE_FAILED for what `fetch` would refuse to read */

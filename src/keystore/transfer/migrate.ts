@@ -1,6 +1,7 @@
 import { asLuksmithError, type LuksmithError } from "../../error/luksmith-error.js";
 import type { KeyRecord } from "../../generated/key-record.js";
 import type { GuestLocks } from "../../plan/guest-locks.js";
+import { type KeyLocks, lockedWith } from "../key-locks.js";
 import { keyUuidOf } from "../key-record.js";
 import type { Keystore } from "../keystore.js";
 import { Despair } from "./despair.js";
@@ -30,6 +31,8 @@ export interface Migration {
   /** Of keys in `from`. What else guests get meanwhile is left there. */
   readonly records: readonly KeyRecord[];
   readonly locks: Pick<GuestLocks, "hold">;
+  /** Its record may name another guest than the one whose disk it opens by now. */
+  readonly keyLocks: Pick<KeyLocks, "hold">;
   readonly manner: "apply" | "dry-run";
   /** Between looks at one and the same keystore, if not the usual ones. */
   readonly pauses?: Pauses;
@@ -54,7 +57,7 @@ async function moveGuest(
   migration: Migration,
   despair: Despair,
 ): Promise<void> {
-  const { from, target, locks, manner, pauses, settled } = migration;
+  const { from, target, locks, keyLocks, manner, pauses, settled } = migration;
   const waiting = new Set(records);
   const settle = (result: MigrationResult) => {
     waiting.delete(result.record);
@@ -68,7 +71,9 @@ async function moveGuest(
     const uuid = keyUuidOf(record);
     try {
       const move =
-        manner === "apply" ? moveKey(uuid, from, target, pauses) : foreseeMove(uuid, from, target.keystore);
+        manner === "apply"
+          ? keyLocks.hold(lockedWith(record), () => moveKey(uuid, from, target, pauses))
+          : foreseeMove(uuid, from, target.keystore);
       const outcome = await move;
       despair.end();
       settle({ record, outcome });

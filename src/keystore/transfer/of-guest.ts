@@ -28,7 +28,9 @@ export function recordsOfGuest(
   const byName = new Set(records.filter(({ guest }) => guest.name === called).map(({ guest }) => guest.id));
   if (known !== undefined) {
     const uses = new Set(known.uses);
-    const its = records.filter((record) => record.guest.id === known.id || uses.has(keyUuidOf(record)));
+    const its = records.filter(
+      (record) => record.guest.id === known.id || uses.has(keyUuidOf(record)) || isFormerOf(record, uses),
+    );
     if (its.length > 0) return its;
     const [former] = byName;
     throw notFound(
@@ -47,6 +49,11 @@ export function recordsOfGuest(
     what: `there are keys of several guests that were called "${printable(called)}"`,
     hint: `use the id: ${[...byName].join(", ")}`,
   });
+}
+
+/** A key that another guest uses now may have been made, and so archived, for the one before. */
+function isFormerOf({ archived }: KeyRecord, keys: ReadonlySet<string>): boolean {
+  return archived !== undefined && keys.has(archived.of);
 }
 
 function notFound(called: string, hint = "see: luksmith keys list"): LuksmithError {

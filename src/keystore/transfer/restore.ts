@@ -1,5 +1,6 @@
 import { asLuksmithError, type LuksmithError } from "../../error/luksmith-error.js";
 import type { KeyRecord } from "../../generated/key-record.js";
+import { type KeyLocks, lockedWith } from "../key-locks.js";
 import { keyUuidOf } from "../key-record.js";
 import type { Key } from "../keystore.js";
 import { differenceOf, keyConflict } from "./compare-keys.js";
@@ -20,11 +21,13 @@ export type RestoreResult = { readonly record: KeyRecord } & (
 /**
  * Stores the keys that the target lacks, and fetches each again; one that fails leaves the others alone. Running it
  * again goes on.
+ * @param locks each key is under its lock while it is stored
  * @param settled hears of every key once
  */
 export async function restoreKeys(
   keys: readonly Key[],
   target: Target,
+  locks: Pick<KeyLocks, "hold">,
   manner: "apply" | "dry-run",
   settled: (result: RestoreResult) => void,
 ): Promise<void> {
@@ -36,7 +39,9 @@ export async function restoreKeys(
       return;
     }
     try {
-      const outcome = await (manner === "apply" ? bringTo(target, key, SOURCE) : foresee(key, target));
+      const outcome = await (manner === "apply"
+        ? locks.hold(lockedWith(record), () => bringTo(target, key, SOURCE))
+        : foresee(key, target));
       despair.end();
       settled({ record, outcome });
     } catch (thrown) {

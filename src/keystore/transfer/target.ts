@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import { keyUuidOf } from "../key-record.js";
 import type { Key, Keystore } from "../keystore.js";
@@ -41,10 +42,13 @@ async function settleRecord(keystore: Keystore, present: Key, { record, passphra
     case "none":
       return record;
     case "state":
-      if (record.state === "active") await keystore.update(record);
-      return record.state === "active" ? record : present.record;
+      if (record.state !== "active") return present.record;
+      return await keystore.change(keyUuidOf(record), (current) =>
+        isDeepStrictEqual(current, present.record) ? record : current,
+      );
     case "record":
     case "passphrase":
+    case "generation":
       throw keyConflict(`cannot bring key ${record.uuid} to keystore ${keystore.name}`, difference, [
         source,
         `keystore ${keystore.name}`,

@@ -68,10 +68,3 @@ export function limited(
     hint: `let the engine and the key keep versions: vault write MOUNT/config delete_version_after=0s; vault kv metadata put -delete-version-after=0s ${argument}${version === undefined ? "" : then}`,
   });
 }
-
-export function contended({ uuid, keystore }: KeyPlace): LuksmithError {
-  return new LuksmithError("KEYSTORE_WRITE_FAILED", {
-    what: `cannot update key ${uuid}`,
-    why: `others change it in keystore ${keystore} all the time`,
-  });
-}

@@ -158,6 +158,22 @@ export class KvEngine {
     this.#dataOf(answer);
   }
 
+  /**
+   * Destroys versions for good, and not what stands above them; idempotent. With none it tells whether we may.
+   * @throws KEYSTORE_FORBIDDEN, SETTINGS_INVALID
+   */
+  async destroy(uuid: KeyUuid, versions: readonly number[], budget: Budget): Promise<void> {
+    await this.confirm(budget);
+    const path = `${this.#mount}/destroy/${this.#prefix}/${uuid}`;
+    const body = Buffer.from(JSON.stringify({ versions }));
+    const answer = await this.#sender.send({ method: "POST", path, body }, budget);
+    // what it says to no versions from somebody who may destroy some
+    const isAllowed = versions.length === 0 && answer.status === 400;
+    // gone meanwhile, with all its versions
+    if (answer.status === 204 || answer.status === 404 || isAllowed) return;
+    this.#dataOf(answer);
+  }
+
   /** As the command line names it: `-mount=secret luksmith/7f3a…`. */
   argumentFor(uuid: KeyUuid): string {
     return `-mount=${this.#mount} ${this.#prefix}/${uuid}`;
@@ -210,8 +226,10 @@ export class KvEngine {
   }
 
   #forbidden(answer: VaultAnswer, question: string): LuksmithError {
-    const [data, metadata] = ["data", "metadata"].map((part) => `${this.#mount}/${part}/${this.#prefix}/*`);
-    const hint = `give luksmith a policy with: path "${data}" { capabilities = ["create", "read", "update"] } path "${metadata}" { capabilities = ["list", "read", "delete"] } path "${this.#mount}/config" { capabilities = ["read"] }`;
+    const [data, metadata, destroy] = ["data", "metadata", "destroy"].map(
+      (part) => `${this.#mount}/${part}/${this.#prefix}/*`,
+    );
+    const hint = `give luksmith a policy with: path "${data}" { capabilities = ["create", "read", "update"] } path "${metadata}" { capabilities = ["list", "read", "delete"] } path "${destroy}" { capabilities = ["update"] } path "${this.#mount}/config" { capabilities = ["read"] }`;
     const why = errorsOf(answer.body) || "permission denied";
     return forbidden(this.#place, `${why} (403)`, question === "" ? hint : `${hint}; ${question}`);
   }

@@ -11,20 +11,29 @@ import type {
   Keystore,
   KeystoreCheck,
   KeyTester,
+  RecordChange,
 } from "../keystore.js";
+import { contended, isSameRecord, keepingKey, requireExpected, updatedTo } from "../record-change.js";
 import { Budget } from "../remote/budget.js";
+import { isReplacedBy, requireNewer } from "../replacement.js";
 import { testRoundTrip } from "../round-trip.js";
-import { contended, damaged, deleted, type KeyPlace, limited, taken, unstorable } from "./key-failures.js";
+import { damaged, deleted, type KeyPlace, limited, taken, unstorable } from "./key-failures.js";
 import { KvEngine, type Secret as KvSecret, type Written } from "./kv-engine.js";
 import { isStorable, readStored, writeBody } from "./stored-form.js";
 import { checkHealth } from "./vault-health.js";
 import { VaultClient } from "./vault-client.js";
 import { VaultSession } from "./vault-session.js";
 
-/** Attempts of an update that others get ahead of. */
-const ATTEMPTS = 5;
+/** Attempts of a change that others get ahead of. */
+const ATTEMPTS = 8;
 /** Milliseconds after the first of them. */
 const PAUSE = 20;
+
+/** A key, and the version that it is. */
+interface Versioned {
+  readonly version: number;
+  readonly record: KeyRecord;
+}
 
 /** How long a version stays. */
 interface Stay {
@@ -37,7 +46,8 @@ interface Stay {
  *
  * - `store` writes with check-and-set 0: the server takes it only where the name has no version, so that nothing is
  *   overwritten, also when the answer is lost and the write is sent again.
- * - `update` makes a new version with the same passphrase, `delete` removes all versions and the name for good.
+ * - `change` and `update` make a new version with the same passphrase, if there was none since they have read; `delete` removes all versions and the name for good.
+ * - `replace` makes a new version, and destroys those before it once that is stored.
  * - What somebody has deleted with `vault kv delete` can be brought back: `fetch` says so, as KEY_DELETED, and does not
  *   say that there is no key. `find` and `list` leave it out, since it was deleted on purpose.
  * - Nothing is stored that the engine would delete by itself. A key to which that happens later, because somebody has
@@ -80,23 +90,66 @@ export class VaultKeystore implements Keystore, KeyDeleter, KeyLister, KeyTester
     return this.#key(uuid, await this.#engine.read(uuid, this.#budget()));
   }
 
+  async change(uuid: KeyUuid, change: RecordChange): Promise<KeyRecord> {
+    return (await this.#changeRecord(uuid, keepingKey(this.name, change))).record;
+  }
+
   async update(record: KeyRecord): Promise<void> {
-    const uuid = this.#uuidOf(record);
+    await this.#changeRecord(this.#uuidOf(record), updatedTo(this.name, record));
+  }
+
+  async replace(key: Key, expected?: KeyRecord): Promise<void> {
+    const uuid = this.#uuidOf(key.record);
     const budget = this.#budget();
+    // whoever may not destroy hears of it while the key is what it was
+    await this.#engine.destroy(uuid, [], budget);
+    const { version } = await this.#change(uuid, budget, (current) => {
+      if (isReplacedBy(current, key)) return key;
+      requireExpected(this.name, current.record, expected);
+      requireNewer(this.name, current, key);
+      return key;
+    });
+    await this.#destroyBefore(uuid, version, budget);
+  }
+
+  #changeRecord(uuid: KeyUuid, change: RecordChange): Promise<Versioned> {
+    return this.#change(uuid, this.#budget(), ({ record, passphrase }) => ({
+      record: change(record),
+      passphrase,
+    }));
+  }
+
+  /** @returns the version that has the key as `change` wants it */
+  async #change(uuid: KeyUuid, budget: Budget, change: (current: Key) => Key): Promise<Versioned> {
+    let unclear: KeyRecord | undefined;
     for (let count = 1; count <= ATTEMPTS; count++) {
       const secret = await this.#engine.read(uuid, budget);
       const key = this.#key(uuid, secret);
       if (key === undefined || secret.kind !== "secret") throw keyNotFound(this.name, uuid);
       using passphrase = key.passphrase;
-      const isDone = JSON.stringify(key.record) === JSON.stringify(record);
+      // what a write has made whose answer was lost is not changed once more
+      const isMine = unclear !== undefined && isSameRecord(key.record, unclear);
+      const changed = isMine
+        ? { record: key.record, passphrase }
+        : change({ record: key.record, passphrase });
       // also when a write before has lost its answer; a version that deletes itself is replaced by one that stays
-      if (isDone && secret.deletionTime === undefined) return;
+      if (isReplacedBy(key, changed) && secret.deletionTime === undefined)
+        return { version: secret.version, record: key.record };
       const lifetime = await this.#engine.lifetime(uuid, budget);
       if (lifetime !== undefined) throw limited(this.#place(uuid), `after ${lifetime}`);
-      if ((await this.#write(uuid, { record, passphrase }, secret.version, budget)) === "written") return;
+      // a replacement that was killed has left the former passphrase, which nobody else would destroy
+      if (key.record.rotation?.former !== undefined) await this.#destroyBefore(uuid, secret.version, budget);
+      const written = await this.#write(uuid, changed, secret.version, budget);
+      if (written === "written") return { version: secret.version + 1, record: changed.record };
+      if (written === "unclear" && changed.passphrase === passphrase) unclear = changed.record;
       await budget.pause(PAUSE * count);
     }
-    throw contended(this.#place(uuid));
+    throw contended(this.name, uuid);
+  }
+
+  async #destroyBefore(uuid: KeyUuid, version: number, budget: Budget): Promise<void> {
+    const former = Array.from({ length: version - 1 }, (_, index) => index + 1);
+    if (former.length > 0) await this.#engine.destroy(uuid, former, budget);
   }
 
   async find(query: KeyQuery): Promise<KeyRecord[]> {

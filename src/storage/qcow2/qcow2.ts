@@ -4,8 +4,18 @@ import type { CommandRunner } from "../../exec/command-runner.js";
 import type { Tool } from "../../exec/tools.js";
 import type { Secret } from "../../secret/secret.js";
 import { allocateFile } from "../file-allocation.js";
+import { lockImage } from "../image-lock.js";
 import { imagePath, isImageFile, probeFile } from "../image-file.js";
+import {
+  changeAlone,
+  type HeaderChange,
+  type HeaderUsers,
+  readContainerHeader,
+  writeContainerHeader,
+} from "../container-header.js";
 import { tryContainer } from "../luks-container.js";
+import { containerOf } from "./qcow2-container.js";
+import { holdEntry } from "./qcow2-entry.js";
 import { Qcow2Format } from "./qcow2-format.js";
 import { growQcow2 } from "./qcow2-grow.js";
 import { QCOW2_HEADER_AREA, readQcow2Header } from "./qcow2-header.js";
@@ -66,6 +76,33 @@ export class Qcow2Backend implements StorageBackend, VolumeAllocator {
     if (probe.kind !== "luks") throw notFormatted(path, probe);
     if ((await tryContainer(this.formatter, file, probe.header, passphrase, probe.container)) === "rejected")
       throw passphraseRejected(path);
+  }
+
+  async readHeader(volume: Volume): Promise<Buffer> {
+    const path = imagePath(volume, "qcow2");
+    await using file = await VolumeFile.open(path, "read");
+    const probe = await probeQcow2(this.runner, file, "header");
+    if (probe.kind !== "luks") throw notFormatted(path, probe);
+    return await readContainerHeader(file, probe.header, path, probe.container);
+  }
+
+  /** In place and never through QEMU: the container's clusters are no guest's, and stay where they are. */
+  async changeHeader(
+    volume: Volume,
+    length: number,
+    change: HeaderChange,
+    users: HeaderUsers = "admitted",
+  ): Promise<void> {
+    await holdEntry(this.locks, imagePath(volume, "qcow2"), async (path, volumeLock) => {
+      await using file = await VolumeFile.open(path, "read-write");
+      const start = await containerOf(file, length);
+      if (users === "admitted") {
+        await writeContainerHeader(file, { start, length }, change);
+        return;
+      }
+      const lock = () => lockImage(this.runner, file, volumeLock);
+      await changeAlone(path, lock, (alone) => writeContainerHeader(file, { start, length }, alone(change)));
+    });
   }
 
   /** QEMU opens an overlay's base by itself; an encrypted one takes that volume's own node as `backing`. */

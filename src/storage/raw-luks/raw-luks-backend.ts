@@ -4,6 +4,13 @@ import type { EncryptionFormat } from "../../encryption/luks-spec.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { Tool } from "../../exec/tools.js";
 import type { Secret } from "../../secret/secret.js";
+import {
+  changeAlone,
+  type HeaderChange,
+  type HeaderUsers,
+  readContainerHeader,
+  writeContainerHeader,
+} from "../container-header.js";
 import { tryContainer } from "../luks-container.js";
 import { probeOpened } from "../probe-opened.js";
 import { RawFormat } from "./raw-format.js";
@@ -76,6 +83,37 @@ export abstract class RawLuksBackend implements StorageBackend, EmptinessProver 
     if (probe.kind !== "luks") throw notFormatted(name, probe);
     const answer = await tryContainer(this.formatter, raw, probe.header, passphrase);
     if (answer === "rejected") throw passphraseRejected(name);
+  }
+
+  async readHeader(volume: Volume): Promise<Buffer> {
+    await using raw = await this.open(volume, "read");
+    const probe = await probeRaw(raw, { depth: "header", formats: this.formats });
+    if (probe.kind !== "luks") throw notFormatted(volumeName(volume), probe);
+    return await readContainerHeader(raw, probe.header, volumeName(volume));
+  }
+
+  async changeHeader(
+    volume: Volume,
+    length: number,
+    change: HeaderChange,
+    users: HeaderUsers = "admitted",
+  ): Promise<void> {
+    await using raw = await this.open(volume, "read-write");
+    await this.locks.hold(raw.identity, async (volumeLock) => {
+      if (users === "excluded") {
+        const lock = () => raw.lock(volumeLock);
+        await changeAlone(raw.name, lock, (alone) =>
+          writeContainerHeader(raw, { start: 0, length }, alone(change)),
+        );
+        return;
+      }
+      const shared = await raw.share(volumeLock);
+      try {
+        await writeContainerHeader(raw, { start: 0, length }, change);
+      } finally {
+        await shared[Symbol.asyncDispose]();
+      }
+    });
   }
 
   async guestSize(volume: Volume, header: LuksHeader): Promise<bigint> {

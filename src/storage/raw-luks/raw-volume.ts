@@ -43,4 +43,10 @@ export interface RawVolume extends AsyncDisposable {
    * @throws VOLUME_BUSY, VOLUME_WRITE_FAILED
    */
   lock(volumeLock: number): Promise<ImageLock>;
+  /**
+   * Makes it writable until it is disposed of, whoever else has it open, a running guest's QEMU or the kernel.
+   * @param volumeLock as for `lock`
+   * @throws VOLUME_WRITE_FAILED
+   */
+  share(volumeLock: number): Promise<AsyncDisposable>;
 }

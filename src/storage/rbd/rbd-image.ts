@@ -174,6 +174,17 @@ export class RbdImage implements RawVolume {
     };
   }
 
+  /** Whoever has the image's exclusive lock gives it up for each write, and takes it again for its own next one. */
+  share(volumeLock: number): Promise<AsyncDisposable> {
+    this.#volumeLock = volumeLock;
+    return Promise.resolve({
+      [Symbol.asyncDispose]: () => {
+        this.#volumeLock = undefined;
+        return Promise.resolve();
+      },
+    });
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }

@@ -88,6 +88,12 @@ describe("Virsh", () => {
     expect(runner.commands[0]?.timeout).toBeLessThanOrEqual(15_000);
   });
 
+  it("says that libvirt went away while virsh wrote to it", async () => {
+    const killed = new LuksmithError("TOOL_FAILED", { what: "virsh failed", why: "killed by SIGPIPE" });
+    const virsh = new Virsh(URI, new RecordingRunner(killed));
+    await expect(virsh.run(["secret-list"])).rejects.toMatchObject({ code: "HOST_UNAVAILABLE" });
+  });
+
   it("passes other failures on", async () => {
     const runner = new RecordingRunner(new LuksmithError("TOOL_MISSING", { what: "cannot run virsh" }));
     await expect(new Virsh(URI, runner).run(["secret-list"])).rejects.toMatchObject({ code: "TOOL_MISSING" });

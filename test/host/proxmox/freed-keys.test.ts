@@ -4,7 +4,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { markBase } from "../../../src/host/proxmox/base/base-mark.js";
 import { reapFreedKeys } from "../../../src/host/proxmox/freed-keys.js";
 import { recordStorage } from "../../../src/host/proxmox/storages-record.js";
+import { KeyLocks } from "../../../src/keystore/key-locks.js";
 import { GuestLocks } from "../../../src/plan/guest-locks.js";
+import type { RecordingAudit } from "../../fake/recording-audit.js";
+import { archivedRecord, storeText } from "../../keystore/sample-key.js";
 import { BridgeWorkshop } from "./bridge/bridge-workshop.js";
 
 const NO_DAYS = { proxmox: { keepFreedKeys: 0 } };
@@ -32,10 +35,12 @@ const volume = () => join(workshop.directory, "vm-100-disk-0.luks");
 const later = (days: number) => {
   workshop.now = new Date(Date.parse("2026-01-01T00:00:00Z") + days * 86_400_000);
 };
-const reap = (manner: "apply" | "dry-run" = "apply") => {
-  const locks = new GuestLocks(workshop.runner, join(workshop.root, "lock"));
-  return reapFreedKeys(manner, { ...workshop.resources, locks });
-};
+const locksOf = ({ runner, root }: BridgeWorkshop) => ({
+  locks: new GuestLocks(runner, join(root, "lock")),
+  keyLocks: new KeyLocks(runner, join(root, "lock")),
+});
+const reap = (manner: "apply" | "dry-run" = "apply") =>
+  reapFreedKeys(manner, { ...workshop.resources, ...locksOf(workshop) });
 /** The next look is in an hour. */
 const forgetLook = () =>
   rmSync(join(workshop.places.root, "run/luksmith/looked-for-freed-keys"), { force: true });
@@ -53,6 +58,19 @@ describe("the key of a volume that was destroyed", () => {
     expect(await workshop.keys()).toHaveLength(1);
     expect(await reap()).toMatchObject([{ kind: "freed-key", name: uuid, outcome: "cleaned" }]);
     expect(await workshop.keys()).toEqual([]);
+  });
+
+  it("goes with its former passphrases, and the audit log says so", async () => {
+    const { keyring, audit } = workshop.resources;
+    const keystore = await keyring.get("local");
+    const [record] = await workshop.keys();
+    const former = archivedRecord(record!, 1);
+    await storeText(keystore, former, "a former one");
+    later(31);
+    expect(await reap()).toMatchObject([{ name: uuid, outcome: "cleaned" }]);
+    expect(await workshop.keys()).toEqual([]);
+    const deleted = (audit as RecordingAudit).uses.filter(({ event }) => event === "delete");
+    expect(deleted.map(({ key }) => key)).toEqual([former.uuid, uuid]);
   });
 
   it("is looked for once an hour, or when another volume was freed", async () => {
@@ -184,13 +202,13 @@ describe("a key that was freed stays", () => {
   it("for an hour, however short the settings keep it", async () => {
     using hasty = new BridgeWorkshop({ type: "directory", path: workshop.directory }, NO_DAYS, workshop.root);
     await hasty.free();
-    const locks = new GuestLocks(hasty.runner, join(hasty.root, "lock"));
+    const locks = locksOf(hasty);
     hasty.now = new Date("2026-01-01T00:59:00Z");
-    expect(await reapFreedKeys("apply", { ...hasty.resources, locks })).toEqual([]);
+    expect(await reapFreedKeys("apply", { ...hasty.resources, ...locks })).toEqual([]);
     expect(await hasty.keys()).toHaveLength(1);
     forgetLook();
     hasty.now = new Date("2026-01-01T01:00:00Z");
-    expect(await reapFreedKeys("apply", { ...hasty.resources, locks })).toMatchObject([{ name: uuid }]);
+    expect(await reapFreedKeys("apply", { ...hasty.resources, ...locks })).toMatchObject([{ name: uuid }]);
   });
 
   it("while our record of the storages cannot be read", async () => {

@@ -19,6 +19,8 @@ import { parseSettings } from "../../../src/settings/load.js";
 import { createStorageRegistry } from "../../../src/storage/index.js";
 import { VolumeLocks } from "../../../src/storage/volume-lock.js";
 import * as t from "../../../src/tokens.js";
+import { FakeHeaderVault } from "../../fake/fake-header-vault.js";
+import { RecordingAudit } from "../../fake/recording-audit.js";
 import { RecordingLogger } from "../../fake/recording-logger.js";
 import { temporaryDirectory } from "../../fs/tree.js";
 import { sampleRecord } from "../../keystore/sample-key.js";
@@ -38,6 +40,8 @@ export class ProxmoxWorld {
   readonly runner = new ExecaCommandRunner();
   /** Commands that were left to be done after the hooks. */
   readonly leftBehind: LeftBehind[] = [];
+  readonly audit = new RecordingAudit();
+  readonly headers = new FakeHeaderVault();
   readonly logger = new RecordingLogger();
   readonly settings;
   readonly container: Container;
@@ -67,6 +71,8 @@ export class ProxmoxWorld {
       .value(t.STORAGE, storage)
       .value(t.LOGGER, this.logger)
       .value(t.GUEST_LOCKS, new GuestLocks(this.runner, locks))
+      .value(t.AUDIT, this.audit)
+      .value(t.HEADER_VAULT, this.headers)
       .value(t.ARRIVALS, new Arrivals(join(this.root, "arrivals")));
     mkdirSync(this.base);
     this.write(

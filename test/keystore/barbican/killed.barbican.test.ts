@@ -8,7 +8,7 @@ import { type BarbicanServer, startBarbican } from "../../lab/barbican-server.js
 import { startFaultyLine } from "../../lab/faulty-line.js";
 import { bundle } from "../../fs/strace.js";
 import { keyUuidOf } from "../../../src/keystore/key-record.js";
-import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
+import { passphraseIn, replaceText, sampleRecord, storeText } from "../sample-key.js";
 import { askingAs, barbicanKeystore } from "./barbican-fixture.js";
 
 let directory: string;
@@ -25,6 +25,8 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
+type Operation = "store" | "activate" | "replace" | "delete";
+
 interface Run {
   readonly projectId: string;
   readonly uuid: string;
@@ -34,7 +36,7 @@ interface Run {
 }
 
 /** The operation in a process that is killed when Barbican has done what it was asked last, and before it hears so. */
-async function run(operation: "store" | "activate" | "delete", killedAt = Infinity): Promise<Run> {
+async function run(operation: Operation, killedAt = Infinity): Promise<Run> {
   const [projectId, record] = [randomUUID(), sampleRecord()];
   if (operation !== "store") {
     await storeText(barbicanKeystore({ url: server.url, projectId }), record, textOf(record));
@@ -58,7 +60,7 @@ async function run(operation: "store" | "activate" | "delete", killedAt = Infini
 }
 
 /** Every answer at which the operation can be killed, all at once. */
-async function killedEverywhere(operation: "store" | "activate" | "delete"): Promise<Run[]> {
+async function killedEverywhere(operation: Operation): Promise<Run[]> {
   const { printed, answers } = await run(operation);
   expect(printed).toBe("done");
   const runs = Array.from({ length: answers }, (_, index) => run(operation, index + 1));
@@ -146,6 +148,36 @@ describe("Barbican keystore: a process that is killed", () => {
       }),
     );
     expect(states).toEqual(["pending", "pending", "active"]);
+  });
+
+  it("has replaced a passphrase or not, and the next one clears away the former", async () => {
+    const killed = await killedEverywhere("replace");
+    const states = await Promise.all(
+      killed.map(async ({ projectId, uuid }) => {
+        const keystore = barbicanKeystore({ url: server.url, projectId });
+        const former = sampleRecord({ uuid });
+        const [record, ...others] = await keystore.list();
+        expect(others).toEqual([]);
+        const { generation = 1 } = record!;
+        const text = generation === 1 ? textOf(former) : `new ${textOf(former)}`;
+        expect(await passphraseIn(keystore, former)).toEqual(Buffer.from(text));
+        const secrets = async () => (await askingAs(server, projectId)("GET /v1/secrets")).json.total;
+        const left = await secrets();
+        const rotated = { ...former, generation: 2 };
+        // whoever updates a key that has got its new passphrase takes the former one away as well
+        if (generation === 2 && left === 2) {
+          await keystore.update(rotated);
+          expect(await secrets()).toBe(1);
+        }
+        await replaceText(keystore, rotated, `new ${textOf(former)}`);
+        expect(await passphraseIn(keystore, former)).toEqual(Buffer.from(`new ${textOf(former)}`));
+        expect(await keystore.list()).toEqual([rotated]);
+        expect(await secrets()).toBe(1);
+        return `${generation} of ${left}`;
+      }),
+    );
+    // nothing, a secret that is not finished, both, the new one
+    expect([...new Set(states)]).toEqual(["1 of 1", "1 of 2", "2 of 2", "2 of 1"]);
   });
 
   it("has deleted a key or not, and another one can", async () => {

@@ -118,12 +118,13 @@ export class CacheWorld {
       return Promise.resolve({ record, passphrase: Secret.own(Buffer.from(passphraseOf(record))) });
     };
     const never = () => Promise.reject(new Error("nobody does this here"));
-    return { name, type: "vault", fetch, store: never, update: never, find: never };
+    const others = { store: never, change: never, update: never, replace: never, find: never };
+    return { name, type: "vault", fetch, ...others };
   }
 }
 
-export function passphraseOf({ uuid }: Pick<KeyRecord, "uuid">): string {
-  return `passphrase of ${uuid}`;
+export function passphraseOf({ uuid, generation }: Pick<KeyRecord, "uuid" | "generation">): string {
+  return `passphrase${generation === undefined ? "" : ` number ${generation}`} of ${uuid}`;
 }
 
 export function activeRecord(change: Partial<KeyRecord> = {}): KeyRecord {

@@ -11,7 +11,7 @@ const SUBJECT = sampleRecord();
 
 interface Case {
   readonly name: string;
-  readonly operation: "store" | "activate";
+  readonly operation: "store" | "activate" | "replace";
   /** What the keystore holds before. */
   readonly before: readonly (typeof EARLIER)[];
 }
@@ -20,6 +20,7 @@ const CASES: readonly Case[] = [
   { name: "the first store", operation: "store", before: [] },
   { name: "a later store", operation: "store", before: [EARLIER] },
   { name: "an update", operation: "activate", before: [EARLIER, SUBJECT] },
+  { name: "a new passphrase", operation: "replace", before: [EARLIER, SUBJECT] },
 ];
 
 describe.each(CASES)("file keystore: $name", ({ operation, before }) => {
@@ -67,9 +68,11 @@ describe.each(CASES)("file keystore: $name", ({ operation, before }) => {
     const { calls } = await run();
     const write = ["openat", "write", "fchmod", "fsync"];
     const sync = ["openat", "fsync"];
-    // a store makes sure of the master key's name first
+    // a store makes sure of the master key's name first; a change, that nobody was faster
     const expected =
-      operation === "store" ? [...sync, ...write, "link", "unlink", ...sync] : [...write, "rename", ...sync];
+      operation === "store"
+        ? [...sync, ...write, "link", "unlink", ...sync]
+        : [...write, "openat", "rename", ...sync];
     expect(calls.map(({ name }) => name).slice(-expected.length)).toEqual(expected);
   });
 
@@ -85,11 +88,15 @@ describe.each(CASES)("file keystore: $name", ({ operation, before }) => {
   /** Checks all keys and that the next store leaves nothing but keys; the subject's state, or `absent`. */
   async function expectWholeOrAbsent(when: string): Promise<string> {
     const keystore = fileKeystore(keystoreDirectory());
+    const expected = async ({ uuid }: typeof SUBJECT) => {
+      const { generation } = (await keystore.list()).find((record) => record.uuid === uuid) ?? {};
+      return Buffer.from(`${generation === undefined ? "" : "new "}${textOf({ uuid })}`);
+    };
     for (const record of before) {
-      expect(await passphraseIn(keystore, record), when).toEqual(Buffer.from(textOf(record)));
+      expect(await passphraseIn(keystore, record), when).toEqual(await expected(record));
     }
     const subject = await passphraseIn(keystore, SUBJECT);
-    if (subject !== undefined) expect(subject, when).toEqual(Buffer.from(textOf(SUBJECT)));
+    if (subject !== undefined) expect(subject, when).toEqual(await expected(SUBJECT));
     await storeText(keystore, sampleRecord(), "next");
     const records = await keystore.list();
     const names = ["master-key.json", "records", ...records.map(({ uuid }) => `records/${uuid}.json`)];

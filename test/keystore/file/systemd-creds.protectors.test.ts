@@ -148,6 +148,8 @@ describe("another protector", () => {
       const driver = await bundle(new URL("care-driver.ts", import.meta.url).pathname, directory);
       const start = protectedKeystore({ type: "file" }, undefined, join(directory, "0/keystore"));
       mkdirSync(join(directory, "0"));
+      // made by the first run, it would have calls that no other has
+      mkdirSync(join(directory, "locks"), { mode: 0o700 });
       const record = sampleRecord();
       await storeText(start.keystore, record, "passphrase");
       let runs = 0;

@@ -5,7 +5,7 @@ import { KmipKeystore } from "../../../src/keystore/kmip/kmip-keystore.js";
 import type { FaultyLine } from "../../lab/faulty-line.js";
 import { startFaultyLine } from "../../lab/faulty-line.js";
 import { bundle } from "../../fs/strace.js";
-import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
+import { passphraseIn, replaceText, sampleRecord, storeText } from "../sample-key.js";
 import { kmipWorld } from "./kmip.fixture.js";
 
 const world = kmipWorld();
@@ -15,7 +15,7 @@ beforeAll(async () => {
   driver = await bundle(new URL("driver.ts", import.meta.url).pathname, world.server.directory);
 });
 
-type Operation = "store" | "update" | "delete";
+type Operation = "store" | "update" | "replace" | "delete";
 
 /** Runs the driver, and kills it when the server has answered so many times; its output, or undefined if it was killed. */
 async function run(
@@ -67,6 +67,31 @@ describe("KMIP keystore, killed after any answer of the server", () => {
     expect(outcomes).toContain("killed: absent");
     expect(outcomes).toContain("killed: there");
     expect(outcomes).toContain("done: there");
+  });
+
+  it("has replaced a passphrase or not, and the next one destroys the former", async () => {
+    // so many processes at once take their time
+    const settings = world.settings({ timeout: 20 });
+    const keystore = new KmipKeystore(settings);
+    const outcomes: string[] = [];
+    const rounds = Array.from({ length: 18 }, (_, index) => index + 1).map(async (answers) => {
+      const record = sampleRecord();
+      await storeText(keystore, record, `of ${record.uuid}`);
+      const printed = await run("replace", record.uuid, settings, answers);
+      if (printed !== undefined) expect(printed).toBe("done");
+      const kept = (await keystore.list()).filter(({ uuid }) => uuid === record.uuid);
+      expect(kept).toHaveLength(1);
+      const { generation = 1 } = kept[0]!;
+      const text = `${generation === 1 ? "" : "new "}of ${record.uuid}`;
+      expect(String(await passphraseIn(keystore, record))).toBe(text);
+      outcomes.push(`${printed ?? "killed"}: ${generation}`);
+      const rotated = { ...record, generation: 2 };
+      await replaceText(keystore, rotated, `new of ${record.uuid}`);
+      expect(String(await passphraseIn(keystore, record))).toBe(`new of ${record.uuid}`);
+      expect((await keystore.list()).filter(({ uuid }) => uuid === record.uuid)).toEqual([rotated]);
+    });
+    await Promise.all(rounds);
+    expect([...new Set(outcomes)].sort()).toEqual(["done: 2", "killed: 1", "killed: 2"]);
   });
 
   it.each([

@@ -12,7 +12,7 @@ import { Budget } from "../../../src/keystore/remote/budget.js";
 import { Secret } from "../../../src/secret/secret.js";
 import { bundle } from "../../fs/strace.js";
 import { startFaultyLine } from "../../lab/faulty-line.js";
-import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
+import { passphraseIn, replaceText, sampleRecord, storeText } from "../sample-key.js";
 import { kmipWorld } from "./kmip.fixture.js";
 
 const world = kmipWorld();
@@ -69,6 +69,40 @@ describe("KMIP: the objects that are keys", () => {
     expect(await passphraseIn(keystore, record)).toEqual(Buffer.from("stored"));
     expect(await ids()).not.toContain(abandoned);
     expect(await ids()).toHaveLength(1);
+  });
+
+  it.each<[string, (keystore: KmipKeystore, record: ReturnType<typeof sampleRecord>) => Promise<void>]>([
+    ["an update", (keystore, record) => keystore.update({ ...record, disk: "vdz" })],
+    ["the same replacement", (keystore, record) => replaceText(keystore, record, "new")],
+    [
+      "the next replacement",
+      (keystore, record) => replaceText(keystore, { ...record, generation: 3 }, "new"),
+    ],
+    ["its deletion", (keystore, record) => keystore.delete(keyUuidOf(record))],
+  ])("are two of a key whose passphrase somebody was killed replacing, until %s", async (what, goOn) => {
+    const settings = world.settings();
+    const { objects } = objectsOf(settings);
+    const keystore = new KmipKeystore(settings);
+    const former = sampleRecord();
+    const [record, uuid] = [{ ...former, generation: 2 }, keyUuidOf(former)];
+    await storeText(keystore, former, "former");
+    using passphrase = Secret.own(Buffer.from("new"));
+    await objects().activate(await objects().register({ record, passphrase }, uuid, "who was killed"));
+    expect(await objects().of(uuid)).toHaveLength(2);
+    expect(String(await passphraseIn(keystore, former))).toBe("new");
+    expect(await keystore.list()).toEqual([record]);
+    await goOn(keystore, record);
+    expect(await objects().of(uuid)).toHaveLength(what === "its deletion" ? 0 : 1);
+    if (what !== "its deletion") expect(String(await passphraseIn(keystore, former))).toBe("new");
+  });
+
+  it("are one when a passphrase was replaced", async () => {
+    const settings = world.settings();
+    const keystore = new KmipKeystore(settings);
+    const record = sampleRecord();
+    await storeText(keystore, record, "former");
+    await replaceText(keystore, { ...record, generation: 2 }, "new");
+    expect(await objectsOf(settings).objects().of(keyUuidOf(record))).toHaveLength(1);
   });
 
   it("are no keys after they were revoked, and can still be deleted", async () => {

@@ -9,7 +9,7 @@ import type { Key, Keystore } from "../../../src/keystore/keystore.js";
 import { isThrowAway } from "../../../src/keystore/round-trip.js";
 import { migrateKeys, type Migration, type MigrationResult } from "../../../src/keystore/transfer/migrate.js";
 import { type Death, FakeFailingKeystore } from "../../fake/failing-keystore.js";
-import { sampleRecord, storeText } from "../sample-key.js";
+import { archivedRecord, replaceText, sampleRecord, storeText } from "../sample-key.js";
 import { type Deleting, type TwoKeystores, twoKeystores, whereIs } from "./two-keystores.js";
 
 let world: TwoKeystores;
@@ -31,13 +31,14 @@ async function fourKeys({ a }: TwoKeystores): Promise<KeyRecord[]> {
 
 /** Runs it as the command does; `outcome` or the error's code of each key, in the order of the records. */
 async function run(
-  { a, b, witness, locks }: TwoKeystores,
+  { a, b, witness, locks, keyLocks }: TwoKeystores,
   change: Partial<Migration> = {},
 ): Promise<string[]> {
   const results = new Map<string, MigrationResult>();
   const records = change.records ?? (await a.find({})).filter((record) => !isThrowAway(record));
   await migrateKeys({
-    ...{ from: a, target: { keystore: b, witness }, records, locks, manner: "apply", pauses: [1, 1] },
+    ...{ from: a, target: { keystore: b, witness }, records, locks, keyLocks },
+    ...{ manner: "apply", pauses: [1, 1] },
     settled: (result) => results.set(result.record.uuid, result),
     ...change,
   });
@@ -87,6 +88,39 @@ describe("a migration", () => {
     expect(from.mostAtOnce).toBeLessThanOrEqual(8);
   });
 
+  it("leaves a key where it is that is rotated meanwhile, with its new passphrase, and no copy of the old one", async () => {
+    const record = sampleRecord({ state: "active" });
+    await storeText(world.a, record, "the first");
+    const rotated = { ...record, generation: 2 };
+    const { b } = world;
+    const target = Object.assign(Object.create(b) as typeof b, {
+      store: async (key: Key) => {
+        await b.store(key);
+        if (key.record.uuid === record.uuid) await replaceText(world.a, rotated, "the second");
+      },
+      delete: (uuid: KeyUuid) => b.delete(uuid),
+    });
+    const migration = { records: [record], target: { keystore: target, witness: world.witness } };
+    expect(await run(world, migration)).toEqual(["KEY_CONFLICT"]);
+    expect(await whereIs(record, world)).toEqual({ a: "the second" });
+    expect(await run(world)).toEqual(["moved"]);
+    expect(await whereIs(record, world)).toEqual({ b: "the second" });
+  });
+
+  it("waits for whoever has the key's lock, whatever guest its record names; so do its former passphrases", async () => {
+    const record = sampleRecord({ state: "active" });
+    const former = archivedRecord(record, 1);
+    for (const one of [record, former]) await storeText(world.a, one, "x");
+    const held: { moving?: Promise<string[]> } = {};
+    await world.keyLocks.hold(keyUuidOf(record), async () => {
+      held.moving = run(world);
+      // longer than moving them takes
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      expect(await world.b.find({})).toEqual([]);
+    });
+    expect(await held.moving).toEqual(["moved", "moved"]);
+  });
+
   it("goes on from where both have the key", async () => {
     const record = sampleRecord();
     for (const keystore of [world.a, world.b]) await storeText(keystore, record, "same");
@@ -119,6 +153,17 @@ describe("a migration", () => {
     expect(await whereIs(other, world)).toEqual({ b: "mine" });
   });
 
+  it("moves former passphrases as well, each still that of its key", async () => {
+    const record = sampleRecord({ state: "active", generation: 2 });
+    const former = archivedRecord(record, 1);
+    await storeText(world.a, record, "second");
+    await storeText(world.a, former, "first");
+    expect(await run(world, { records: [record, former] })).toEqual(["moved", "moved"]);
+    expect(await whereIs(former, world)).toEqual({ b: "first" });
+    expect(await world.b.find({ archivedOf: keyUuidOf(record) })).toEqual([former]);
+    expect(await world.a.find({})).toEqual([]);
+  });
+
   it("copies where the keystore cannot delete", async () => {
     const record = sampleRecord();
     await storeText(world.a, record, "x");
@@ -126,6 +171,8 @@ describe("a migration", () => {
     const from: Keystore = {
       ...{ name: "a", type: "file", store: (key) => a.store(key), fetch: (uuid) => a.fetch(uuid) },
       ...{ update: (changed) => a.update(changed), find: (query) => a.find(query) },
+      replace: (key, expected) => a.replace(key, expected),
+      change: (uuid, change) => a.change(uuid, change),
     };
     expect(await run(world, { from })).toEqual(["copied"]);
     expect(await whereIs(record, world)).toEqual({ a: "x", b: "x" });

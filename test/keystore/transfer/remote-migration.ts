@@ -19,10 +19,13 @@ export function remoteMigration(name: string, make: () => Promise<RemoteKeystore
       await fixture[Symbol.asyncDispose]();
     });
 
-    const outcomes = async (migration: Omit<Migration, "locks" | "manner" | "settled" | "records">) => {
+    const outcomes = async (
+      migration: Omit<Migration, "locks" | "keyLocks" | "manner" | "settled" | "records">,
+    ) => {
       const results: MigrationResult[] = [];
       await migrateKeys({
-        ...{ ...migration, records: await migration.from.find({}), locks: local.locks, manner: "apply" },
+        ...{ ...migration, records: await migration.from.find({}), manner: "apply" },
+        ...{ locks: local.locks, keyLocks: local.keyLocks },
         settled: (result) => results.push(result),
       });
       return results.map((result) =>
@@ -75,6 +78,7 @@ export function remoteMigration(name: string, make: () => Promise<RemoteKeystore
           from: local.a,
           target: { keystore, witness: fixture.another() },
           locks: local.locks,
+          keyLocks: local.keyLocks,
           manner: "apply",
         },
         records: await local.a.find({}),

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { KeyRecord } from "../../../src/generated/key-record.js";
 import { keyUuidOf } from "../../../src/keystore/key-record.js";
@@ -10,7 +11,7 @@ import type { WantedGuest } from "../../../src/keystore/transfer/of-guest.js";
 import { throwAwayRecord } from "../../../src/keystore/round-trip.js";
 import { Secret } from "../../../src/secret/secret.js";
 import { FakeFailingKeystore } from "../../fake/failing-keystore.js";
-import { sampleRecord, storeText } from "../sample-key.js";
+import { archivedRecord, sampleRecord, storeText } from "../sample-key.js";
 import { type TwoKeystores, twoKeystores, whereIs } from "./two-keystores.js";
 
 let world: TwoKeystores;
@@ -79,6 +80,21 @@ describe("collecting keys", () => {
       all[1],
       "template d pending x a",
       all[2],
+    ]);
+  });
+
+  it("takes a guest's former passphrases with its keys, also of keys that were made for others", async () => {
+    const [own, taken, others] = [of("web1", "a", "100"), of("template", "d", "900"), of("mail", "e", "101")];
+    for (const record of [own, taken, others]) {
+      await storeText(world.a, record, "x");
+      await storeText(world.b, archivedRecord(record, 1), "former");
+    }
+    const known = { id: "100", uses: [keyUuidOf(taken)] };
+    expect((await collected(world, { guests: [{ called: "web1", known }] })).sort()).toEqual([
+      "template d archived former b",
+      "template d pending x a",
+      "web1 a archived former b",
+      "web1 a pending x a",
     ]);
   });
 
@@ -158,7 +174,9 @@ describe("restoring keys", () => {
   ): Promise<string[]> {
     const keys = texts.map(([record, text]) => ({ record, passphrase: Secret.own(Buffer.from(text)) }));
     const results = new Map<string, RestoreResult>();
-    await restoreKeys(keys, target, manner, (result) => results.set(result.record.uuid, result));
+    await restoreKeys(keys, target, world.keyLocks, manner, (result) =>
+      results.set(result.record.uuid, result),
+    );
     disposeOf(keys);
     return keys.map(({ record }) => {
       const result = results.get(record.uuid)!;
@@ -184,6 +202,28 @@ describe("restoring keys", () => {
     expect(await whereIs(differs!, world)).toEqual({ b: "theirs" });
     expect(await world.b.find({ state: "active" })).toHaveLength(1);
     expect(await restore(file)).toEqual(["present", ...expected.slice(1)]);
+  });
+
+  it("stores each key under its lock, and waits for whoever has it", async () => {
+    const record = of("web");
+    let ended: Promise<string[]> | undefined;
+    await world.keyLocks.hold(keyUuidOf(record), async () => {
+      ended = restore([[record, "x"]]);
+      await setTimeout(500);
+      expect(await whereIs(record, world)).toEqual({});
+    });
+    expect(await ended).toEqual(["stored"]);
+  });
+
+  it("does not take a key's passphrase of an earlier day for the present one, nor the other way round", async () => {
+    const record = of("web");
+    await storeText(world.b, { ...record, generation: 3 }, "third");
+    for (const generation of [2, 4]) {
+      const file = [[{ ...record, generation }, "another"]] as const;
+      expect(await restore(file, "dry-run")).toEqual(["KEY_CONFLICT"]);
+      expect(await restore(file)).toEqual(["KEY_CONFLICT"]);
+    }
+    expect(await whereIs(record, world)).toEqual({ b: "third" });
   });
 
   it("says that nothing was kept of what does not come back", async () => {

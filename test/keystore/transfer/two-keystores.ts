@@ -3,6 +3,7 @@ import { ExecaCommandRunner } from "../../../src/exec/command-runner.js";
 import type { KeyRecord } from "../../../src/generated/key-record.js";
 import { createKeyring } from "../../../src/keystore/index.js";
 import { canDelete, type KeyDeleter, type Keystore } from "../../../src/keystore/keystore.js";
+import { KeyLocks } from "../../../src/keystore/key-locks.js";
 import { GuestLocks } from "../../../src/plan/guest-locks.js";
 import { parseSettings } from "../../../src/settings/load.js";
 import { temporaryDirectory } from "../../fs/tree.js";
@@ -20,6 +21,7 @@ export interface TwoKeystores {
   /** Another instance of `b`. */
   readonly witness: Deleting;
   readonly locks: GuestLocks;
+  readonly keyLocks: KeyLocks;
 }
 
 /** For the test that is running. @param where the directories are, if not `a` and `b` */
@@ -27,7 +29,8 @@ export async function twoKeystores(where: { a?: string; b?: string } = {}): Prom
   const directory = temporaryDirectory();
   const get = (name: "a" | "b") => fileKeystore(name, join(directory, where[name] ?? name));
   const locks = new GuestLocks(runner, join(directory, "locks"));
-  return { directory, a: await get("a"), b: await get("b"), witness: await get("b"), locks };
+  const keyLocks = new KeyLocks(runner, join(directory, "locks"));
+  return { directory, a: await get("a"), b: await get("b"), witness: await get("b"), locks, keyLocks };
 }
 
 /** A file keystore as the settings make it. */

@@ -4,7 +4,7 @@ import type { KeyRecord } from "../../../src/generated/key-record.js";
 import { keyUuidOf } from "../../../src/keystore/key-record.js";
 import { Secret } from "../../../src/secret/secret.js";
 import type { VaultKeystore } from "../../../src/keystore/vault/vault-keystore.js";
-import { passphraseIn, sampleRecord, storeText } from "../sample-key.js";
+import { passphraseIn, replaceText, sampleRecord, storeText } from "../sample-key.js";
 import { realVault, startFakeVault } from "./vault-server.js";
 import { type VaultFixture, vaultFixture } from "./vault.fixture.js";
 
@@ -111,6 +111,55 @@ describe.each(servers)("the secrets engine of %s", (_, server) => {
     await keystore.delete(keyUuidOf(record));
     expect(await fixture.admin.data("GET", path("metadata", record))).toBeUndefined();
     expect(await fixture.admin.data("GET", `${path("data", record)}?version=1`)).toBeUndefined();
+  });
+
+  it("has nothing left of a former passphrase, also of its older versions", async () => {
+    const record = sampleRecord();
+    await storeText(keystore, record, "former");
+    await keystore.update({ ...record, state: "active" });
+    await replaceText(keystore, { ...record, state: "active", generation: 2 }, "new");
+    const { versions } = await fixture.admin.data("GET", path("metadata", record));
+    const destroyed = Object.values(versions as Record<string, { destroyed: boolean }>);
+    expect(destroyed.map((version) => version.destroyed)).toEqual([true, true, false]);
+    for (const version of [1, 2]) {
+      const old = await fixture.admin.data("GET", `${path("data", record)}?version=${version}`);
+      expect(JSON.stringify(old)).not.toContain("former");
+    }
+    expect(String(await passphraseIn(keystore, record))).toBe("new");
+  });
+
+  it.each<[string, (record: KeyRecord) => Promise<void>]>([
+    ["an update", (record) => keystore.update({ ...record, rotatedAt: record.createdAt })],
+    ["the same replacement", (record) => replaceText(keystore, record, "new")],
+  ])("has a former passphrase destroyed by %s if who replaced it was killed before", async (_, goOn) => {
+    const former = sampleRecord({ state: "active" });
+    await storeText(keystore, former, "former");
+    const startedAt = former.createdAt;
+    const record = { ...former, generation: 2, rotation: { startedAt, keyslot: 1, former: 0 } };
+    await put(record, { passphrase: "new", record: JSON.stringify(record) });
+    expect(String(await passphraseIn(keystore, record))).toBe("new");
+    await goOn(record);
+    const { versions } = await fixture.admin.data("GET", path("metadata", record));
+    expect(versions).toMatchObject({ 1: { destroyed: true } });
+    expect(String(await passphraseIn(keystore, record))).toBe("new");
+  });
+
+  it("replaces nothing where it may not destroy what it replaces", async () => {
+    const record = sampleRecord();
+    await storeText(keystore, record, "former");
+    const policy = `${fixture.policy}-without-destroy`;
+    await fixture.admin.policy(policy, {
+      [`${fixture.mount}/data/luksmith/*`]: ["create", "read", "update"],
+      [`${fixture.mount}/metadata/luksmith/*`]: ["list", "read", "delete"],
+    });
+    const theirs = fixture.make({ auth: await fixture.appRole({ token_policies: [policy] }) });
+    await expect(replaceText(theirs, { ...record, generation: 2 }, "new")).rejects.toMatchObject({
+      code: "KEYSTORE_FORBIDDEN",
+      hint: expect.stringContaining("/destroy/luksmith/*") as string,
+    });
+    expect(await keystore.list()).toEqual([record]);
+    expect(String(await passphraseIn(keystore, record))).toBe("former");
+    await fixture.admin.ask("DELETE", `sys/policies/acl/${policy}`);
   });
 
   it("keeps all of several updates at the same time, and one passphrase", async () => {

@@ -49,6 +49,7 @@ export class VaultAdmin {
     return this.policy(name, {
       [`${mount}/data/${prefix}/*`]: ["create", "read", "update"],
       [`${mount}/metadata/${prefix}/*`]: ["list", "read", "delete"],
+      [`${mount}/destroy/${prefix}/*`]: ["update"],
       [`${mount}/config`]: ["read"],
     });
   }

@@ -1,7 +1,9 @@
+import { recorded } from "../../../audit/recorded.js";
 import type { LuksSpec } from "../../../encryption/luks-spec.js";
 import { asLuksmithError, LuksmithError } from "../../../error/luksmith-error.js";
 import type { CreateRequest } from "../../../generated/bridge-request.js";
 import type { KeyRecord } from "../../../generated/key-record.js";
+import { keepMade } from "../../../headers/keep-made.js";
 import { keyUuidOf, newKeyRecord } from "../../../keystore/key-record.js";
 import { newKeyUuid } from "../../../keystore/key-uuid.js";
 import { canDelete, type Keystore } from "../../../keystore/keystore.js";
@@ -43,7 +45,12 @@ export async function create(request: CreateRequest, resources: BridgeResources)
 
   const undo = new Undoing(resources);
   try {
-    await keystore.store({ record, passphrase });
+    const { id, name: called } = record.guest;
+    const use = { guest: { id, name: called }, disk: name, volume: record.volume, key: uuid };
+    await recorded(resources.audit, [{ event: "store", ...use, keystore: keystore.name }], async () => {
+      await keystore.store({ record, passphrase });
+      return undefined;
+    });
     undo.add(`delete key ${uuid}`, () => deleteUnused(keystore, record, base, resources));
     await base.requireFree?.(name);
     const { pool } = base;
@@ -55,8 +62,12 @@ export async function create(request: CreateRequest, resources: BridgeResources)
     else await backend.allocate(allocation);
     undo.add(`remove volume ${volumeName(volume)}`, () => base.remove(name));
     const header = await backend.createEncrypted(format);
+    await resources.audit.record({ event: "format", ...use, result: "done" });
+    await keepMade({ backend, volume, uuid }, resources.headers, (message, { message: why }) =>
+      resources.warn(`${message} (${why})`),
+    );
     const seen = await backend.guestSize(volume, header);
-    await keystore.update({ ...record, state: "active" });
+    await keystore.change(uuid, (now) => ({ ...now, state: "active" }));
     if (storage.base.type === "directory") markBase(storage.base.path);
     return { uuid, size: Number(seen) };
   } catch (thrown) {

@@ -1,12 +1,15 @@
+import { neverRefusing, useOfRecord } from "../../../audit/recorded.js";
 import { asLuksmithError } from "../../../error/luksmith-error.js";
 import type { FreeRequest } from "../../../generated/bridge-request.js";
 import { keyUuidOf } from "../../../keystore/key-record.js";
 import { canDelete } from "../../../keystore/keystore.js";
+import { volumeName } from "../../../storage/volume.js";
 import { type AnyBase, baseOf } from "../base/index.js";
 import { announceFreedKey } from "../freed-keys.js";
 import { snapshotsOf } from "../snapshot/index.js";
 import { closeExports } from "./exports.js";
-import { claimedUuid } from "./opened-volume.js";
+import { claimedUuid, keyIn } from "./opened-volume.js";
+import { recordedChange } from "./record-change.js";
 import type { BridgeResources, BridgeResult } from "./resources.js";
 import { type FreedMark, freedMark } from "./freed-mark.js";
 import { keysOf, namedIn, unfreed, type VolumeKey } from "./volume-keys.js";
@@ -27,14 +30,17 @@ export async function free(request: FreeRequest, resources: BridgeResources): Pr
   const claimed = await claimedUuid(base, name, resources.storage);
   const keys = await ownKeys(base, name, await keysOf(base.volume(name), claimed, resources));
   await markFreed(keys, freedMark(storage, resources), resources);
-  try {
-    await removeSnapshots(base, name, resources);
-    await base.remove(name);
-  } catch (thrown) {
-    // without its header it is destroyed, whatever else could not be done
-    if ((await claimedUuid(base, name, resources.storage)).kind !== "none") await unmark(keys, resources);
-    throw thrown;
-  }
+  const change = { event: "free", disk: name, volume: volumeName(base.volume(name)) } as const;
+  await recordedChange({ ...change, key: keyIn(claimed) }, resources, async () => {
+    try {
+      await removeSnapshots(base, name, resources);
+      await base.remove(name);
+    } catch (thrown) {
+      // without its header it is destroyed, whatever else could not be done
+      if ((await claimedUuid(base, name, resources.storage)).kind !== "none") await unmark(keys, resources);
+      throw thrown;
+    }
+  });
   if (PASSING.test(name)) await forget(keys, resources);
   else announceFreedKey(resources.places);
   return {};
@@ -69,7 +75,7 @@ async function markFreed(
   for (const { keystore, record } of keys) {
     try {
       // anew where an earlier call was cut short: the volume is destroyed now
-      await keystore.update({ ...record, ...mark });
+      await keystore.change(keyUuidOf(record), (now) => ({ ...now, ...mark }));
     } catch (thrown) {
       const { message } = asLuksmithError(thrown);
       warn(`key ${record.uuid} stays in keystore ${keystore.name} until somebody deletes it: ${message}`);
@@ -81,17 +87,22 @@ async function markFreed(
 async function unmark(keys: readonly VolumeKey[], { warn }: BridgeResources): Promise<void> {
   for (const { keystore, record } of keys) {
     try {
-      await keystore.update(unfreed(record));
+      await keystore.change(keyUuidOf(record), unfreed);
     } catch (thrown) {
       warn(`key ${record.uuid} is still marked as freed: ${asLuksmithError(thrown).message}`);
     }
   }
 }
 
-async function forget(keys: readonly VolumeKey[], { warn }: BridgeResources): Promise<void> {
+async function forget(keys: readonly VolumeKey[], { audit, warn }: BridgeResources): Promise<void> {
   for (const { keystore, record } of keys) {
     try {
-      if (canDelete(keystore)) await keystore.delete(keyUuidOf(record));
+      if (!canDelete(keystore)) continue;
+      await keystore.delete(keyUuidOf(record));
+      await neverRefusing(audit, warn).record({
+        ...useOfRecord("delete", record, keystore.name),
+        result: "done",
+      });
     } catch (thrown) {
       warn(`key ${record.uuid} is kept for now: ${asLuksmithError(thrown).message}`);
     }

@@ -48,6 +48,10 @@ export type Claimed =
   /** Nobody can tell: the volume, or the part of its header that says it. */
   | { readonly kind: "unreadable" };
 
+export function keyIn(claimed: Claimed): KeyUuid | undefined {
+  return claimed.kind === "claimed" ? claimed.uuid : undefined;
+}
+
 /** By the volume's header, damaged or not. Never throws for what the volume is or is not. */
 export async function claimedUuid(
   base: BaseStorage,

@@ -1,10 +1,13 @@
+import { type PlannedUse, recorded } from "../../../audit/recorded.js";
 import { LuksmithError } from "../../../error/luksmith-error.js";
 import type { ProvideRequest } from "../../../generated/bridge-request.js";
 import type { KeyRecord } from "../../../generated/key-record.js";
 import type { Found } from "../../../keystore/keyring.js";
+import { keyUuidOf } from "../../../keystore/key-record.js";
 import { DEFAULT_PROFILE, profileNamed } from "../../../settings/settings.js";
 import { baseOf } from "../base/index.js";
-import { startNamed, type StartSecret, writeSecrets } from "../secrets.js";
+import { startNamed, type StartSecret, withdrawSecrets, writeSecrets } from "../secrets.js";
+import { guestName } from "./guest-name.js";
 import { openVolume } from "./opened-volume.js";
 import type { BridgeResources, BridgeResult } from "./resources.js";
 import { keystoreOf, settle } from "./settle-key.js";
@@ -22,7 +25,18 @@ export async function provide(request: ProvideRequest, resources: BridgeResource
       if (answer.status === "rejected") throw answer.reason;
       return answer.value.secret;
     });
-    writeSecrets(startNamed(resources.places, String(request.vmid), request.start), secrets);
+    const uses = found.flatMap((answer) =>
+      answer.status === "fulfilled" ? [useOf(answer.value, request, resources)] : [],
+    );
+    const start = startNamed(resources.places, String(request.vmid), request.start);
+    await recorded(resources.audit, uses, async () => {
+      await Promise.resolve();
+      writeSecrets(start, secrets);
+      return async () => {
+        await Promise.resolve();
+        withdrawSecrets(start);
+      };
+    });
     for (const answer of found)
       if (answer.status === "fulfilled") await settle(answer.value.located, resources);
     return {};
@@ -34,6 +48,15 @@ export async function provide(request: ProvideRequest, resources: BridgeResource
 interface FoundSecret {
   readonly secret: StartSecret;
   readonly located: { readonly record: KeyRecord; readonly keystore: string | undefined };
+}
+
+/** Of the guest that starts, whose disk the storage knows as its volume. */
+function useOf({ located }: FoundSecret, { vmid }: ProvideRequest, { places }: BridgeResources): PlannedUse {
+  const { record, keystore } = located;
+  const id = String(vmid);
+  const of = { guest: { id, name: guestName(places, id) }, disk: record.disk, volume: record.volume };
+  const from = keystore === undefined ? { detail: "from this host's copy of the key" } : { keystore };
+  return { event: "provide", ...of, key: keyUuidOf(record), ...from };
 }
 
 async function find(

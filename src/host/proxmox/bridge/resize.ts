@@ -2,10 +2,12 @@ import { existsSync } from "node:fs";
 import { LuksmithError } from "../../../error/luksmith-error.js";
 import type { ResizeRequest } from "../../../generated/bridge-request.js";
 import { Secret } from "../../../secret/secret.js";
+import { volumeName } from "../../../storage/volume.js";
 import { baseOf } from "../base/index.js";
 import { ExportPlace } from "../export/export-place.js";
 import { isExportUsed, resizeIfExported } from "./exports.js";
 import { openVolume } from "./opened-volume.js";
+import { recordedChange } from "./record-change.js";
 import type { BridgeResources, BridgeResult } from "./resources.js";
 import { settleKeyOf } from "./settle-key.js";
 
@@ -26,12 +28,15 @@ export async function resize(request: ResizeRequest, resources: BridgeResources)
   const grow = (guest: "running" | "stopped") =>
     backend.grow({ volume, header, guestSize: BigInt(size), passphrase, guest });
   const isExported = existsSync(new ExportPlace(resources.places, request).image);
-  const grown = await grow(running || isExported ? "running" : "stopped");
-  if (!isExported) return { size: Number(grown) };
-  const answer = await resizeIfExported(request, grown, resources);
-  // what a daemon that died has left
-  if (answer === "not exported" && !running) await grow("stopped");
-  return { size: Number(grown) };
+  const change = { event: "resize", key: header.uuid, disk: name, volume: volumeName(volume) } as const;
+  return await recordedChange(change, resources, async () => {
+    const grown = await grow(running || isExported ? "running" : "stopped");
+    if (!isExported) return { size: Number(grown) };
+    const answer = await resizeIfExported(request, grown, resources);
+    // what a daemon that died has left
+    if (answer === "not exported" && !running) await grow("stopped");
+    return { size: Number(grown) };
+  });
 }
 
 /** Proxmox VE then tells the guest's QEMU to enlarge what it has open, and QEMU wants to enlarge a FUSE file itself. */

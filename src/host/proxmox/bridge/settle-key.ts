@@ -1,5 +1,6 @@
 import { asLuksmithError } from "../../../error/luksmith-error.js";
 import type { KeyRecord } from "../../../generated/key-record.js";
+import { keyUuidOf } from "../../../keystore/key-record.js";
 import type { KeyUuid } from "../../../keystore/key-uuid.js";
 import type { Found } from "../../../keystore/keyring.js";
 import { inUse } from "../key-in-use.js";
@@ -19,11 +20,11 @@ export async function settle(
   // a copy that this host has: its keystore does not answer now
   if (name === undefined) return;
   const { id } = record.guest;
-  const used = inUse(record, { id, name: guestName(places, id) });
-  if (used === undefined) return;
+  const guest = { id, name: guestName(places, id) };
+  if (inUse(record, guest) === undefined) return;
   try {
     const keystore = await keyring.get(name);
-    await keystore.update(used);
+    await keystore.change(keyUuidOf(record), (now) => inUse(now, guest) ?? now);
   } catch (thrown) {
     warn(`could not record that key ${record.uuid} is in use: ${asLuksmithError(thrown).message}`);
   }

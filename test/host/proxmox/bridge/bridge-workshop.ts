@@ -12,6 +12,8 @@ import type { KeyDeleter, Keystore } from "../../../../src/keystore/keystore.js"
 import { parseSettings } from "../../../../src/settings/load.js";
 import { createStorageRegistry } from "../../../../src/storage/index.js";
 import { VolumeLocks } from "../../../../src/storage/volume-lock.js";
+import { FakeHeaderVault } from "../../../fake/fake-header-vault.js";
+import { RecordingAudit } from "../../../fake/recording-audit.js";
 import { RecordingCommandRunner } from "../../../fake/recording-command-runner.js";
 
 /** A request of each operation, without what the workshop adds. */
@@ -28,6 +30,8 @@ export class BridgeWorkshop implements Disposable {
   keystore: Keystore & KeyDeleter;
   readonly warnings: string[] = [];
   now = new Date("2026-01-01T00:00:00Z");
+  readonly audit = new RecordingAudit();
+  readonly headers = new FakeHeaderVault();
 
   /**
    * @param base the storage's; a directory without it
@@ -62,6 +66,8 @@ export class BridgeWorkshop implements Disposable {
       ),
       storage: createStorageRegistry(runner, settings.storage, locks),
       clock: { now: () => this.now },
+      audit: this.audit,
+      headers: this.headers,
       warn: (message) => this.warnings.push(message),
     };
   }

@@ -1,4 +1,4 @@
-import type { LuksmithError } from "../error/luksmith-error.js";
+import type { LuksmithError } from "./luksmith-error.js";
 
 /** An error as the JSON outputs have it. */
 export interface Problem {

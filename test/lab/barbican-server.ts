@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KeyPair } from "./certificates.js";
-import { freePorts, HOST, httpsArguments, startUwsgi, type UwsgiServer } from "./uwsgi-server.js";
+import { freePorts } from "./free-ports.js";
+import { HOST, httpsArguments, startUwsgi, type UwsgiServer } from "./uwsgi-server.js";
 
 /** Sections of an oslo.config file, and their options. */
 export type Configuration = Readonly<Record<string, Readonly<Record<string, string>>>>;

@@ -3,11 +3,10 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { freePorts } from "./free-ports.js";
 import type { ExecResult } from "./libvirt-host.js";
 
 /** Who a client is to the cluster: `--id` for Ceph's tools, the user for QEMU and libvirt. */
@@ -57,7 +56,7 @@ const GIB = 1024 ** 3;
 export async function startCephCluster(): Promise<CephCluster> {
   const dir = await mkdtemp(join(tmpdir(), "luksmith-ceph-"));
   const fsid = randomUUID();
-  const [v1, v2] = await freePorts();
+  const [v1 = 0, v2 = 0] = await freePorts(2);
   const addresses = `[v2:${HOST}:${v2},v1:${HOST}:${v1}]`;
   await writeFile(join(dir, "ceph.conf"), configuration(dir, fsid, addresses));
   const { pids, end } = await startDaemons([dir, fsid, addresses]);
@@ -69,18 +68,6 @@ export async function startCephCluster(): Promise<CephCluster> {
   } catch (thrown) {
     throw new Error(`the Ceph cluster does not serve: ${await end()}`, { cause: thrown });
   }
-}
-
-/** Two that are free now; a monitor that finds its port taken after all fails the start. */
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer().listen(0, HOST), createServer().listen(0, HOST)] as const;
-  const ports = servers.map(async (server) => {
-    await once(server, "listening");
-    return (server.address() as AddressInfo).port;
-  });
-  const [first = 0, second = 0] = await Promise.all(ports);
-  await Promise.all(servers.map((server) => promisify(server.close.bind(server))()));
-  return [first, second];
 }
 
 function configuration(dir: string, fsid: string, addresses: string): string {

@@ -3,7 +3,8 @@ import { type BarbicanServer, type Configuration, startBarbican } from "./barbic
 import { type FaultyLine, startFaultyLine } from "./faulty-line.js";
 import type { KeystoneAdmin, Login } from "./keystone-admin.js";
 import { type KeystoneServer, startKeystone } from "./keystone-server.js";
-import { freePorts, HOST } from "./uwsgi-server.js";
+import { freePort } from "./free-ports.js";
+import { HOST } from "./uwsgi-server.js";
 
 /** Somebody who has roles in one project. */
 export interface Tenant extends Login {
@@ -33,7 +34,7 @@ export interface Cloud extends AsyncDisposable {
 
 /** Needs the packages of Barbican and of Keystone. Takes about 7 seconds. */
 export async function startCloud({ regions }: CloudOptions): Promise<Cloud> {
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   const line = await startFaultyLine({ port });
   const lineUrl = `http://${HOST}:${line.port}`;
   const service = randomUUID();

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { KeyPair } from "./certificates.js";
 import { KeystoneAdmin } from "./keystone-admin.js";
-import { freePorts, HOST, httpsArguments, startUwsgi, type UwsgiServer } from "./uwsgi-server.js";
+import { freePorts } from "./free-ports.js";
+import { HOST, httpsArguments, startUwsgi, type UwsgiServer } from "./uwsgi-server.js";
 
 export interface KeystoneOptions {
   /** A free one without it. */

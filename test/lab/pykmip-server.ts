@@ -1,13 +1,14 @@
 import { execa, execaSync } from "execa";
 import { once } from "node:events";
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Authority, makeAuthority } from "./certificates.js";
+import { freePort } from "./free-ports.js";
 
 /** A PyKMIP server of its own, on a loopback port. Whoever has a client certificate owns what he stores. */
 export interface PyKmipServer extends AsyncDisposable {
@@ -129,15 +130,6 @@ database_path=${directory}/database
       await holder;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HOST);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 function isAlive(pid: number): boolean {

@@ -1,9 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, readdirSync, renameSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { freePort } from "./free-ports.js";
 import { daemonDirectory, type GuardedDaemon, startGuardedDaemon, until } from "./guarded-daemon.js";
 
 const HOST = "127.0.0.1";
@@ -36,14 +34,6 @@ export async function startTang(): Promise<TangServer> {
   const tang = new LocalTang(keys, await freePort(), keeper);
   await tang.start();
   return tang;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HOST);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await promisify(server.close.bind(server))();
-  return port;
 }
 
 class LocalTang implements TangServer {

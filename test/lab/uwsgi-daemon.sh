@@ -14,6 +14,12 @@ end() {
   # one that fails to start is dead already
   kill -KILL "-$group" 2>/dev/null || :
   wait
+  # the others of the group are not our children, and the ports are theirs until they are gone; five seconds at most
+  left=250
+  while kill -0 "-$group" 2>/dev/null && [ $left -gt 0 ]; do
+    left=$((left - 1))
+    sleep 0.02
+  done
 }
 finish() {
   end

@@ -1,12 +1,9 @@
 import { execa } from "execa";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { request } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
 import { createInterface } from "node:readline/promises";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import type { KeyPair } from "./certificates.js";
 
 /** A Python web application under uwsgi on loopback, with connections that are kept. */
@@ -64,18 +61,6 @@ export function httpsArguments(
   // with the mark it refuses who shows none; without it, who shows another authority's
   const clientCa = tls.clientCaFile === undefined ? [] : [`!${tls.clientCaFile}`];
   return ["--https", [`${HOST}:${port}`, tls.certificateFile, tls.keyFile, "HIGH", ...clientCa].join(",")];
-}
-
-/** So many ports that are free now; uwsgi fails the start if one is taken after all. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, HOST));
-  const ports = servers.map(async (server) => {
-    await once(server, "listening");
-    return (server.address() as AddressInfo).port;
-  });
-  const free = await Promise.all(ports);
-  await Promise.all(servers.map((server) => promisify(server.close.bind(server))()));
-  return free;
 }
 
 class LocalUwsgi implements UwsgiServer {

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import type { Container } from "../di.js";
 import { EXIT } from "../error/catalogue.js";
-import { LuksmithError } from "../error/luksmith-error.js";
+import { LuksmithError, renderError } from "../error/luksmith-error.js";
 import { replaceFile } from "../fs/atomic-file.js";
 import { systemErrorOf } from "../fs/system-error.js";
 import validate from "../generated/validate-status.cjs";
@@ -26,7 +26,7 @@ const SECONDS_OF_DAY = 86_400;
 /**
  * What was asked beside what is true, for all guests, keys and keystores; and the exit code that says whether they
  * agree: `unavailable` where something could not be found out.
- * @throws GUESTS_UNPROTECTED, after everything was shown; OUTPUT_UNWRITABLE
+ * @throws GUESTS_UNPROTECTED, after everything was shown, but not after JSON on standard output; OUTPUT_UNWRITABLE
  */
 export async function prove(
   container: Container,
@@ -45,8 +45,15 @@ export async function prove(
   };
   if (format === "table") show(whole, seen, now);
   else write(rendered(whole, format, now), output);
-  refuseUnprotected(whole);
   const { summary, keystores } = whole;
+  const unprotected = unprotectedIn(whole);
+  if (unprotected !== undefined) {
+    // whoever reads JSON on standard output has it all in that one document
+    if (format !== "json" || output !== undefined) throw unprotected;
+    process.stderr.write(`${renderError(unprotected)}\n`);
+    process.exitCode = unprotected.exitCode;
+    return;
+  }
   const isProven = summary.disks.unproven === 0 && summary.unreadable === 0;
   if (!isProven || keystores.some(({ answers }) => !answers)) process.exitCode = EXIT.unavailable;
 }
@@ -137,13 +144,13 @@ function drillText({ lastDrill, key }: DiskStatus): string {
   return key === undefined ? "" : "never";
 }
 
-function refuseUnprotected({ guests, summary }: WholeStatus): void {
+function unprotectedIn({ guests, summary }: WholeStatus): LuksmithError | undefined {
   const { unprotected } = summary.disks;
-  if (unprotected === 0) return;
+  if (unprotected === 0) return undefined;
   const named = guests.flatMap(({ name, disks }) =>
     disks.filter(({ verdict }) => verdict === "unprotected").map(({ device }) => `${name} ${device}`),
   );
-  throw new LuksmithError("GUESTS_UNPROTECTED", {
+  return new LuksmithError("GUESTS_UNPROTECTED", {
     what: `${unprotected} ${unprotected === 1 ? "disk is" : "disks are"} plain although encryption is asked for`,
     why: named.join(", "),
     hint: "luksmith protect GUEST --convert encrypts a disk that holds data",

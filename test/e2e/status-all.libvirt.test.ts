@@ -142,6 +142,8 @@ describe("status --all", () => {
     expect(stderr).toMatch(
       /^error: 1 disk is plain although encryption is asked for\ncause: web2 vda\nhint: /,
     );
+    const { exitCode: code, status } = await proof();
+    expect({ code, unprotected: status.summary!.disks.unprotected }).toEqual({ code: 5, unprotected: 1 });
   });
 
   it("ends with 4 where a keystore does not answer, and shows the others", async () => {

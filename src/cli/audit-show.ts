@@ -41,7 +41,7 @@ async function showEntries(options: Options): Promise<void> {
     .flatMap((line) => parseEntry(line) ?? []);
   const entries = all.filter((entry) => isWanted(entry, options));
   if (entries.length === 0 && options.guest !== undefined) await requireKnown(options.guest, all, container);
-  if (options.json) printJson(validate, { entries: entries as unknown as AuditShowOutput["entries"] });
+  if (options.json) printJson(validate, { entries } satisfies AuditShowOutput);
   else if (entries.length === 0) print("the audit log has no such entry");
   else printTable(HEADING, rowsOf(entries));
 }

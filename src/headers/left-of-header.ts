@@ -1,4 +1,5 @@
 import { isZero } from "../storage/zero.js";
+import { isRandom } from "./key-material.js";
 
 const SECTOR = 512;
 
@@ -11,15 +12,10 @@ export function isLeftOf(bytes: Buffer, copy: Buffer): boolean {
   // the first sectors of two headers can be alike, and a sector that is all one byte is nobody's
   for (let at = FIRST_MATERIAL; at + SECTOR <= copy.length; at += SECTOR) {
     const sector = copy.subarray(at, at + SECTOR);
-    if (isRandom(sector) && sector.equals(bytes.subarray(at, at + SECTOR))) return true;
+    if (sector.equals(bytes.subarray(at, at + SECTOR)) && isRandom(sector)) return true;
   }
   return false;
 }
 
 /** Of LUKS1, and behind the first binary header of LUKS2. */
 const FIRST_MATERIAL = 4096;
-
-/** As key material is: hundreds of values, where text and padding have few. */
-function isRandom(sector: Buffer): boolean {
-  return new Set(sector).size > 128;
-}

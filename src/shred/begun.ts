@@ -24,7 +24,7 @@ export async function progressOn(
 
 interface State {
   readonly progress: Progress;
-  /** Whether some of the header that was noted is there. */
+  /** Whether some of the header that was noted is there, among what is not of this destruction. */
   readonly hasMaterial: boolean;
 }
 
@@ -38,7 +38,7 @@ async function stateOn(
     const backend = await storage.backendFor(volume);
     await backend.changeHeader(volume, header.length, (bytes) => {
       const progress = progressIn(bytes, header, overwriting);
-      state = { progress, hasMaterial: hasMaterialIn(bytes, overwriting) };
+      state = { progress, hasMaterial: progress === "other" && hasMaterialIn(bytes, overwriting) };
       return Promise.resolve([]);
     });
   } catch (thrown) {

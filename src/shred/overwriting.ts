@@ -1,5 +1,6 @@
 import { createCipheriv, createHash, randomBytes } from "node:crypto";
 import { digestOf } from "../audit/entry.js";
+import { isRandom } from "../headers/key-material.js";
 
 /**
  * What a header is overwritten with, and what stood there, so that whoever goes on after a kill or a power cut knows by
@@ -25,8 +26,6 @@ const SECTOR = 512;
 const HASH = 8;
 /** Bytes of ours by which a sector is known that a kill has left half written. */
 const SAMPLE = 16;
-/** Values in a sector that is key material, where text and padding have fewer. */
-const RANDOM = 128;
 
 export function overwritingOf(header: Buffer): Overwriting {
   const seed = randomBytes(32).toString("hex");
@@ -66,8 +65,7 @@ export function hasMaterialIn(bytes: Buffer, { sectors }: Overwriting): boolean 
   const hashes = Buffer.from(sectors, "base64");
   return sectorsOf(bytes).some(
     (sector, index) =>
-      new Set(sector).size > RANDOM &&
-      hashOf(sector).equals(hashes.subarray(HASH * index, HASH * (index + 1))),
+      isRandom(sector) && hashOf(sector).equals(hashes.subarray(HASH * index, HASH * (index + 1))),
   );
 }
 

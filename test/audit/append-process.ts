@@ -1,9 +1,8 @@
-import fs from "node:fs";
-import { syncBuiltinESMExports } from "node:module";
 import { FileAuditLog } from "../../src/audit/file-audit-log.js";
 import { SYSTEM_CLOCK } from "../../src/event/clock.js";
 import { ExecaCommandRunner } from "../../src/exec/command-runner.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
+import { Steps } from "../fs/steps.js";
 import { use } from "./audit-world.js";
 
 /** The one argument of append-process.ts, as JSON. */
@@ -18,22 +17,14 @@ export interface AppendOrder {
 
 /** Records uses in a process of its own, to be killed. Prints how many changes of files there were. */
 async function main({ file, locks, times, killedBefore }: AppendOrder): Promise<number> {
-  let steps = 0;
-  const changes = fs as unknown as Record<string, (...args: never[]) => unknown>;
-  for (const name of ["symlinkSync", "openSync", "writeSync", "fsyncSync", "ftruncateSync", "unlinkSync"]) {
-    const original = changes[name];
-    changes[name] = function (...args) {
-      if (++steps === killedBefore) process.kill(process.pid, "SIGKILL");
-      return original?.apply(this, args);
-    };
-  }
-  syncBuiltinESMExports();
+  const steps = new Steps(killedBefore);
+  steps.countChanges(["symlinkSync", "openSync", "writeSync", "fsyncSync", "ftruncateSync", "unlinkSync"]);
   const logger = new RecordingLogger();
   const [runner, clock] = [new ExecaCommandRunner(), SYSTEM_CLOCK];
   const options = { file, locks, runner, clock, logger: () => logger, journal: () => undefined };
   const log = new FileAuditLog({ ...options, required: true });
   for (let i = 0; i < times; i++) await log.record(use("vda"), use("vdb"));
-  return steps;
+  return steps.taken;
 }
 
-console.log(await main(JSON.parse(process.argv[2] ?? "") as AppendOrder));
+void main(JSON.parse(process.argv[2] ?? "") as AppendOrder).then((steps) => console.log(steps));

@@ -1,5 +1,8 @@
 import { spawnSync, type StdioOptions } from "node:child_process";
-import { resolve } from "node:path";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { rolldown } from "rolldown";
+import { afterAll } from "vitest";
 
 export interface Call {
   readonly stdio?: StdioOptions;
@@ -10,9 +13,23 @@ export interface Call {
 
 const AS_NOBODY = ["--import", "data:text/javascript,process.getuid = () => 65534"];
 
-/** How the command line is called from its sources. */
+// as deep below the checkout as the sources are, which look for plugin.json from where they stand
+const directory = mkdtempSync(resolve("node_modules/.luksmith-test-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+await build(directory);
+
+/** JavaScript of what the sources are now, which starts ten times faster than they do; in chunks, as in dist/. */
+async function build(dir: string): Promise<void> {
+  const input = { luksmith: resolve("src/cli/luksmith.ts") };
+  const bundle = await rolldown({ input, platform: "node", transform: { target: "node20" } });
+  const names = { entryFileNames: "[name].mjs", chunkFileNames: "[name]-[hash].mjs" };
+  await bundle.write({ dir, format: "esm", ...names });
+  await bundle.close();
+}
+
+/** How the command line is called. */
 export function commandLine(args: readonly string[]): string[] {
-  return [process.execPath, "--import", "tsx", resolve("src/cli/luksmith.ts"), ...args];
+  return [process.execPath, join(directory, "luksmith.mjs"), ...args];
 }
 
 /** Runs `luksmith ARGS` as a process of its own. */

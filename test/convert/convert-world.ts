@@ -12,15 +12,6 @@ import type { PurgePorts } from "../../src/convert/purge-volume.js";
 import { createProviders } from "../../src/encryption/index.js";
 import { asLuksmithError } from "../../src/error/luksmith-error.js";
 import { type Command, ExecaCommandRunner } from "../../src/exec/command-runner.js";
-import { annotateDomain, plainDomain } from "../../src/guest-config/annotations.js";
-import { guestFromDomainXml } from "../../src/guest-config/domain-guest.js";
-import type {
-  Annotations,
-  ConfiguredGuest,
-  DiskAnnotation,
-  Guest,
-  GuestSummary,
-} from "../../src/host/host-adapter.js";
 import { FileKeystore } from "../../src/keystore/file/file-keystore.js";
 import { Keyring } from "../../src/keystore/keyring.js";
 import type { KeyDeleter, Keystore } from "../../src/keystore/keystore.js";
@@ -33,47 +24,12 @@ import { createStorageRegistry } from "../../src/storage/index.js";
 import type { PathVolume } from "../../src/storage/volume.js";
 import { VolumeLocks } from "../../src/storage/volume-lock.js";
 import { FakeHeaderVault } from "../fake/fake-header-vault.js";
-import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
 import { FakeMappings } from "../fake/fake-mappings.js";
+import { FakeXmlHost } from "../fake/fake-xml-host.js";
 import { RecordingAudit } from "../fake/recording-audit.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
 import { request } from "../plan/builders.js";
 import { DEFAULT_STORAGE } from "../storage/default-storage.js";
-
-const ID = "11111111-2222-4333-8444-555555555555";
-
-/** A host manager in memory whose one guest has a real domain XML. */
-class FakeXmlHost extends FakeHostAdapter {
-  running = false;
-  /** What the guest that runs was started with; undefined for what is configured now. */
-  live: string | undefined;
-  constructor(public xml: string) {
-    super();
-  }
-
-  override listGuests(): Promise<GuestSummary[]> {
-    return Promise.resolve([{ id: ID, name: "web1", running: this.running }]);
-  }
-
-  override readGuest(): Promise<ConfiguredGuest> {
-    return Promise.resolve({ ...guestFromDomainXml(this.xml), running: this.running, saved: false });
-  }
-
-  override readRunningGuest(): Promise<Guest> {
-    return Promise.resolve(guestFromDomainXml(this.live ?? this.xml));
-  }
-
-  override annotate(...[guest, added, removed]: [Guest?, Annotations?, Annotations?]): Promise<void> {
-    if (guest?.configuration !== this.xml || added === undefined) throw new Error("it was changed");
-    this.xml = annotateDomain(this.xml, added, removed);
-    return Promise.resolve();
-  }
-
-  nameVolume(_: Guest, disk: string, annotation: DiskAnnotation, volume: PathVolume): Promise<void> {
-    this.xml = plainDomain(this.xml, disk, annotation, volume);
-    return Promise.resolve();
-  }
-}
 
 /** Real tools; what a test wants to happen in between. */
 class WatchedRunner extends ExecaCommandRunner {
@@ -109,7 +65,7 @@ export class ConvertWorld implements Disposable {
   constructor(readonly format: "raw" | "qcow2") {
     mkdirSync(this.at("vm"));
     this.volume = { kind: "file", path: this.at(`vm/web1.${format}`), format };
-    this.host = new FakeXmlHost(domain(this.volume));
+    this.host = new FakeXmlHost(this.volume);
   }
 
   at(name: string): string {
@@ -225,19 +181,4 @@ export class ConvertWorld implements Disposable {
 
 export function digestOf(path: string): string {
   return createHash("sha256").update(readFileSync(path)).digest("hex");
-}
-
-function domain({ path, format }: PathVolume): string {
-  return `<domain type='kvm'>
-  <name>web1</name>
-  <uuid>${ID}</uuid>
-  <devices>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='${format}'/>
-      <source file='${path}'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
-  </devices>
-</domain>
-`;
 }

@@ -43,7 +43,7 @@ it("what the guest never wrote reads as zero, as before", async () => {
   const { passphrase } = await host().key((await host().blocks(guest))["vda"]);
   using secret = passphrase;
   const [from, length] = [4 * MIB, MIB];
-  expect(await guestBytes(path, "raw", secret, from, length)).toEqual(Buffer.alloc(length));
+  expect((await guestBytes(path, "raw", secret, from, length))?.equals(Buffer.alloc(length))).toBe(true);
 });
 
 it("an encrypted disk gets another volume with another volume key, and loses the secret of its old one", async () => {

@@ -24,7 +24,7 @@ import { separateVolume } from "../../src/separate/separate-volume.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
 import { request } from "../plan/builders.js";
 import { MIB, run, sha256 } from "../storage/workshop.js";
-import { GUEST_ID } from "./fake-xml-host.js";
+import { GUEST_ID } from "../fake/fake-xml-host.js";
 import type { Life } from "./life.js";
 import { GUEST, ifNoHeader, type LifePlace } from "./life-place.js";
 

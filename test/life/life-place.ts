@@ -28,7 +28,7 @@ import { RecordingAudit } from "../fake/recording-audit.js";
 import { RecordingLogger } from "../fake/recording-logger.js";
 import { DEFAULT_STORAGE } from "../storage/default-storage.js";
 import { type ImageFormat, MIB, run, withKey } from "../storage/workshop.js";
-import { FakeXmlHost, GUEST_ID } from "./fake-xml-host.js";
+import { FakeXmlHost, GUEST_ID } from "../fake/fake-xml-host.js";
 import type { Life } from "./life.js";
 
 export const SIZE = 2 * MIB;

@@ -2,7 +2,7 @@ import { claimedLuksUuid } from "../../src/encryption/luks-header.js";
 import type { KeyUuid } from "../../src/keystore/key-uuid.js";
 import { recoveryOf } from "../../src/recovery/recovery-entry.js";
 import { type ImageFormat, qemuIo } from "../storage/workshop.js";
-import { GUEST_ID } from "./fake-xml-host.js";
+import { GUEST_ID } from "../fake/fake-xml-host.js";
 import type { Life } from "./life.js";
 import { CONVERTED, LifeOperations, type Operation } from "./life-operations.js";
 import { LifePlace, SIZE } from "./life-place.js";

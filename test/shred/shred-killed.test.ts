@@ -1,19 +1,12 @@
-import { execFile } from "node:child_process";
 import { cpSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { promisify } from "node:util";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { hostPublicKey, verifyRecord } from "../../src/shred/signed-record.js";
+import { runDriver } from "../fs/run-driver.js";
+import { bundle } from "../fs/strace.js";
 import { temporaryDirectory } from "../fs/tree.js";
 import type { ShredOrder } from "./shred-process.js";
 import { PASSPHRASES, ShredWorld } from "./shred-world.js";
-
-const run = promisify(execFile);
-
-function shredIn(order: ShredOrder): Promise<{ stdout: string }> {
-  const script = resolve(import.meta.dirname, "shred-process.ts");
-  return run(process.execPath, ["--import", "tsx", script, JSON.stringify(order)]);
-}
 
 it(
   "goes on after a kill at any step, and never loses the key before the header",
@@ -27,13 +20,16 @@ it(
       cpSync(whole.directory, join(root, name), { recursive: true });
       return new ShredWorld(join(root, name), "raw", whole.key);
     };
-    const steps = Number((await shredIn({ ...orderFor(copied("never")), killedBefore: 0 })).stdout);
+    const driver = await bundle(new URL("shred-process.ts", import.meta.url).pathname, root);
+    const shred = ({ directory, key }: ShredWorld, killedBefore: number) => {
+      const order: ShredOrder = { directory, key, killedBefore };
+      return runDriver(driver, order);
+    };
+    const steps = Number(await shred(copied("never"), 0));
     expect(steps).toBeGreaterThan(10);
     for (let killedBefore = 1; killedBefore <= steps; killedBefore++) {
       const world = copied(String(killedBefore));
-      await expect(shredIn({ ...orderFor(world), killedBefore })).rejects.toMatchObject({
-        signal: "SIGKILL",
-      });
+      expect(await shred(world, killedBefore)).toBe("killed");
       const keys = (await world.keystore.list()).map(({ state }) => state);
       if ((await world.opening()).length > 0) expect(keys).toContain("active");
       const ended = new ShredWorld(world.directory, "raw", whole.key);
@@ -48,7 +44,3 @@ it(
     expect(await whole.opening()).toEqual([...PASSPHRASES]);
   },
 );
-
-function orderFor({ directory, key }: ShredWorld): Pick<ShredOrder, "directory" | "key"> {
-  return { directory, key };
-}

@@ -6,56 +6,18 @@ import { convertWith } from "../../../src/convert/in-place/convert-in-place.js";
 import { Journal } from "../../../src/convert/in-place/journal.js";
 import type { InPlacePorts } from "../../../src/convert/in-place/work.js";
 import { asLuksmithError } from "../../../src/error/luksmith-error.js";
-import { annotateDomain, unannotateDomain } from "../../../src/guest-config/annotations.js";
-import { guestFromDomainXml } from "../../../src/guest-config/domain-guest.js";
 import { FileHeaderVault } from "../../../src/headers/file-header-vault.js";
-import type { Annotations, ConfiguredGuest, Guest, GuestSummary } from "../../../src/host/host-adapter.js";
 import { FileKeystore } from "../../../src/keystore/file/file-keystore.js";
 import { KeyLocks } from "../../../src/keystore/key-locks.js";
 import { Keyring } from "../../../src/keystore/keyring.js";
 import type { KeyDeleter, Keystore } from "../../../src/keystore/keystore.js";
 import { createStorageRegistry } from "../../../src/storage/index.js";
 import { VolumeLocks } from "../../../src/storage/volume-lock.js";
-import { FakeHostAdapter } from "../../fake/fake-host-adapter.js";
+import { FakeXmlHost } from "../../fake/fake-xml-host.js";
 import { RecordingAudit } from "../../fake/recording-audit.js";
 import { RecordingCommandRunner } from "../../fake/recording-command-runner.js";
 import { request } from "../../plan/builders.js";
 import { DEFAULT_STORAGE } from "../../storage/default-storage.js";
-
-const ID = "11111111-2222-4333-8444-555555555555";
-
-/** A host manager in memory whose one guest has a real domain XML. */
-class FakeXmlHost extends FakeHostAdapter {
-  running = false;
-
-  constructor(public xml: string) {
-    super();
-  }
-
-  override listGuests(): Promise<GuestSummary[]> {
-    return Promise.resolve([{ id: ID, name: "web1", running: this.running }]);
-  }
-
-  override readGuest(): Promise<ConfiguredGuest> {
-    return Promise.resolve({ ...guestFromDomainXml(this.xml), running: this.running, saved: false });
-  }
-
-  override readRunningGuest(): Promise<Guest> {
-    return this.readGuest();
-  }
-
-  override annotate(...[guest, added]: [Guest?, Annotations?]): Promise<void> {
-    if (guest?.configuration !== this.xml || added === undefined) throw new Error("it was changed");
-    this.xml = annotateDomain(this.xml, added);
-    return Promise.resolve();
-  }
-
-  override unannotate(...[, removed]: [Guest?, Annotations?]): Promise<void> {
-    if (removed === undefined) throw new Error("nothing is taken out");
-    this.xml = unannotateDomain(this.xml, removed);
-    return Promise.resolve();
-  }
-}
 
 /** A guest with one raw image file, which holds `plain`; a real keystore, header vault, journal and locks. */
 export class InPlaceWorld implements Disposable {
@@ -74,7 +36,7 @@ export class InPlaceWorld implements Disposable {
   constructor(size: number) {
     this.plain = randomBytes(size);
     writeFileSync(this.path, this.plain);
-    this.host = new FakeXmlHost(domain(this.path));
+    this.host = new FakeXmlHost({ kind: "file", path: this.path, format: "raw" });
   }
 
   at(name: string): string {
@@ -169,19 +131,4 @@ export class InPlaceWorld implements Disposable {
       journal: new Journal(this.at("in-place")),
     };
   }
-}
-
-function domain(path: string): string {
-  return `<domain type='kvm'>
-  <name>web1</name>
-  <uuid>${ID}</uuid>
-  <devices>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='raw'/>
-      <source file='${path}'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
-  </devices>
-</domain>
-`;
 }

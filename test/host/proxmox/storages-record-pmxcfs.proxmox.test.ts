@@ -1,12 +1,13 @@
-import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { promisify } from "node:util";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ExecaCommandRunner } from "../../../src/exec/command-runner.js";
 import { readStoragesRecord } from "../../../src/host/proxmox/read-storages-record.js";
 import { forgetStorage, recordStorage } from "../../../src/host/proxmox/storages-record.js";
 import { type FakePmxcfs, startFakePmxcfs } from "../../lab/pmxcfs.js";
+import { runDriver } from "../../fs/run-driver.js";
+import { bundle } from "../../fs/strace.js";
+import { temporaryDirectory } from "../../fs/tree.js";
 import type { RecordOrder } from "./record-process.js";
 
 const runner = new ExecaCommandRunner();
@@ -34,18 +35,6 @@ beforeEach(() => {
 function recorded(places: Places): string[] | string {
   const record = readStoragesRecord(places);
   return record.kind === "known" ? record.storages.map(({ id }) => id) : record.kind;
-}
-
-/** Records a storage in another process. */
-async function killed(order: RecordOrder): Promise<"killed" | "done"> {
-  const args = ["--import", "tsx", resolve(import.meta.dirname, "record-process.ts"), JSON.stringify(order)];
-  try {
-    await promisify(execFile)(process.execPath, args);
-    return "done";
-  } catch (thrown) {
-    if ((thrown as { signal?: string }).signal === "SIGKILL") return "killed";
-    throw thrown;
-  }
 }
 
 describe("the record of encrypted storages on /etc/pve", () => {
@@ -88,11 +77,16 @@ describe("the record of encrypted storages on /etc/pve", () => {
     "is whole after a kill at any step, and the next change clears what was left",
     { timeout: 110_000 },
     async () => {
+      const driver = await bundle(
+        new URL("record-process.ts", import.meta.url).pathname,
+        temporaryDirectory(),
+      );
       let kills = 0;
       for (let killedBefore = 1; ; killedBefore++) {
         const id = `s${killedBefore}`;
         await recordStorage(storage("sa"), here, runner);
-        const ending = await killed({ path: here.storagesRecord, id, killedBefore });
+        const order: RecordOrder = { path: here.storagesRecord, id, killedBefore };
+        const ending = await runDriver(driver, order);
         const when = `step ${killedBefore}`;
         expect([["sa"], ["sa", id].sort()], when).toContainEqual(recorded(there));
         await recordStorage(storage(id), there, runner);

@@ -1,27 +1,22 @@
-import { execFile } from "node:child_process";
-import { resolve } from "node:path";
-import { promisify } from "node:util";
 import { expect, it } from "vitest";
+import { runDriver } from "../../../fs/run-driver.js";
+import { bundle } from "../../../fs/strace.js";
+import { temporaryDirectory } from "../../../fs/tree.js";
 import { codeOf } from "../../../storage/workshop.js";
 import type { BridgeOrder } from "./bridge-process.js";
 import { BridgeWorkshop } from "./bridge-workshop.js";
 
-/** `done`, an error's code, or `killed`. */
-async function elsewhere(order: BridgeOrder): Promise<string> {
-  const script = resolve(import.meta.dirname, "bridge-process.ts");
-  try {
-    const args = ["--import", "tsx", script, JSON.stringify(order)];
-    return (await promisify(execFile)(process.execPath, args)).stdout.trim();
-  } catch (thrown) {
-    if ((thrown as { signal?: string }).signal === "SIGKILL") return "killed";
-    throw thrown;
-  }
+/** In processes of their own: `done`, an error's code, or `killed`. */
+async function bridge(): Promise<(order: BridgeOrder) => Promise<string>> {
+  const driver = await bundle(new URL("bridge-process.ts", import.meta.url).pathname, temporaryDirectory());
+  return (order) => runDriver(driver, order);
 }
 
 it(
   "create, killed before any of its steps, loses no key and leaves nothing that free does not remove",
   { timeout: 300_000 },
   async () => {
+    const elsewhere = await bridge();
     let kills = 0;
     for (let killedBefore = 1; ; killedBefore++) {
       using workshop = new BridgeWorkshop();
@@ -55,6 +50,7 @@ it(
   "free, killed before any of its steps, keeps the key and is finished by the next one",
   { timeout: 300_000 },
   async () => {
+    const elsewhere = await bridge();
     let kills = 0;
     for (let killedBefore = 1; ; killedBefore++) {
       using workshop = new BridgeWorkshop();

@@ -8,12 +8,15 @@ import type {
   GuestSummary,
 } from "../../src/host/host-adapter.js";
 import type { PathVolume } from "../../src/storage/volume.js";
-import { FakeHostAdapter } from "../fake/fake-host-adapter.js";
+import { FakeHostAdapter } from "./fake-host-adapter.js";
 
 export const GUEST_ID = "11111111-2222-4333-8444-555555555555";
 
-/** A host manager in memory whose one guest, which is shut off, has a real domain XML. */
+/** A host manager in memory whose one guest has a real domain XML; it is shut off until a test says otherwise. */
 export class FakeXmlHost extends FakeHostAdapter {
+  running = false;
+  /** What the guest that runs was started with; undefined for what is configured now. */
+  live: string | undefined;
   xml: string;
 
   constructor({ path, format }: PathVolume) {
@@ -33,15 +36,15 @@ export class FakeXmlHost extends FakeHostAdapter {
   }
 
   override listGuests(): Promise<GuestSummary[]> {
-    return Promise.resolve([{ id: GUEST_ID, name: "web1", running: false }]);
+    return Promise.resolve([{ id: GUEST_ID, name: "web1", running: this.running }]);
   }
 
   override readGuest(): Promise<ConfiguredGuest> {
-    return Promise.resolve({ ...guestFromDomainXml(this.xml), running: false, saved: false });
+    return Promise.resolve({ ...guestFromDomainXml(this.xml), running: this.running, saved: false });
   }
 
   override readRunningGuest(): Promise<Guest> {
-    return this.readGuest();
+    return Promise.resolve(guestFromDomainXml(this.live ?? this.xml));
   }
 
   override annotate(...[guest, added, removed]: [Guest?, Annotations?, Annotations?]): Promise<void> {

@@ -3,6 +3,8 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+/** A file is checked by the first that has it. */
+const projects = ["./tsconfig.json", "./src/ui/tsconfig.json", "./test/ui/tsconfig.json"];
 
 /** Modules that only one place of the source tree may import: [module, folder or file that may, why]. */
 const restricted = [
@@ -20,9 +22,9 @@ const paths = (file) =>
 export default tseslint.config(
   { ignores: ["dist/**", "src/generated/**", "coverage/**", "**/*.mjs"] },
   {
-    files: ["**/*.ts"],
+    files: ["**/*.{ts,tsx}"],
     extends: [tseslint.configs.strictTypeChecked],
-    languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: root } },
+    languageOptions: { parserOptions: { project: projects, tsconfigRootDir: root } },
     rules: {
       "@typescript-eslint/switch-exhaustiveness-check": "error",
       "@typescript-eslint/consistent-type-imports": "error",
@@ -37,7 +39,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["src/**/*.ts", "hooks/**/*.ts"],
+    files: ["src/**/*.{ts,tsx}", "hooks/**/*.ts"],
     rules: { "no-restricted-imports": ["error", { paths: paths() }] },
   },
   ...restricted.map((r) => ({
@@ -45,7 +47,7 @@ export default tseslint.config(
     rules: { "no-restricted-imports": ["error", { paths: paths(r.owner) }] },
   })),
   {
-    files: ["test/**/*.ts"],
+    files: ["test/**/*.{ts,tsx}"],
     rules: { "max-lines": "off", "@typescript-eslint/no-non-null-assertion": "off" },
   },
 );

@@ -1,12 +1,15 @@
-import { cpSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "rolldown";
+import { bundleLicenses } from "./bundle-licenses.mjs";
+import { pageStyles } from "./page-styles.mjs";
+import { withoutTooltips } from "./without-tooltips.mjs";
 
 /**
  * dist/ mirrors the entry points: dist/hooks/*.js for plugin.json, dist/cli/luksmith.js for people. Everything is
  * bundled, so that dist/ runs without node_modules. Names survive minification: stack traces stay readable.
  */
-export default defineConfig({
+const engine = defineConfig({
   input: {
     "hooks/pre-start": "hooks/pre-start.ts",
     "hooks/post-stop": "hooks/post-stop.ts",
@@ -17,7 +20,7 @@ export default defineConfig({
   },
   // native and optional: it is looked for when a token is used
   external: ["pkcs11js"],
-  plugins: [storagePlugin(), licenses()],
+  plugins: [storagePlugin(), bundleLicenses()],
   platform: "node",
   transform: { target: "node20" },
   output: {
@@ -37,6 +40,44 @@ export default defineConfig({
   },
 });
 
+/** dist/ui/: the pages, as one script and one style sheet that every home of theirs can serve under a strict CSP. */
+const pages = defineConfig({
+  input: { app: "src/ui/page/main.tsx" },
+  plugins: [
+    pageStyles(),
+    withoutTooltips(),
+    copied("src/ui/page/index.html", "index.html"),
+    copied("src/ui/cockpit", "cockpit"),
+    bundleLicenses({ besides: ["@patternfly/patternfly"] }),
+  ],
+  platform: "browser",
+  tsconfig: "src/ui/tsconfig.json",
+  transform: { target: "es2022", define: { "process.env.NODE_ENV": '"production"' } },
+  output: { dir: "dist/ui", format: "esm", entryFileNames: "[name].js", minify: true },
+});
+
+/**
+ * dist/ui/proxmox/: the panel in Proxmox VE's web interface, a classic script among its own. Not strict: ExtJS looks for
+ * the caller of a method, which strict functions hide.
+ */
+const panel = defineConfig({
+  input: { "luksmith-panel": "src/ui/proxmox/panel.ts" },
+  plugins: [bundleLicenses()],
+  platform: "browser",
+  tsconfig: "src/ui/tsconfig.json",
+  transform: { target: "es2022" },
+  output: {
+    dir: "dist/ui/proxmox",
+    format: "iife",
+    entryFileNames: "[name].js",
+    strict: false,
+    minify: true,
+  },
+});
+
+// in this order: the first one empties dist/
+export default [engine, pages, panel];
+
 /** The Perl modules of Proxmox VE's storage plugin, which `luksmith install` copies and nothing compiles. */
 function storagePlugin() {
   return {
@@ -49,25 +90,10 @@ function storagePlugin() {
   };
 }
 
-/** Who wrote what is bundled, and under which license it may be: each of them wants its text to come along. */
-function licenses() {
+/** A file, or a directory with all that is in it. */
+function copied(path, name) {
   return {
-    name: "licenses",
-    generateBundle(_, bundle) {
-      const modules = Object.values(bundle).flatMap((chunk) => chunk.moduleIds ?? []);
-      const folders = modules.flatMap(
-        (id) => /^.*\/node_modules\/(@[^/]+\/)?[^/]+(?=\/)/.exec(id)?.[0] ?? [],
-      );
-      const texts = [...new Set(folders)].map(licenseOf).sort();
-      this.emitFile({ type: "asset", fileName: "third-party-licenses.txt", source: texts.join("\n") });
-    },
+    name: `copied ${name}`,
+    writeBundle: ({ dir }) => cpSync(path, join(dir, name), { recursive: true }),
   };
-}
-
-function licenseOf(folder) {
-  const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
-  if (file === undefined) throw new Error(`${name} has no license file`);
-  const text = readFileSync(join(folder, file), "utf8").trim();
-  return `${name} ${version}: ${license}\n\n${text}\n`;
 }

@@ -11,8 +11,10 @@ export default defineConfig({
     pool: "forks",
     // files of one group run beside each other: each starts its own daemons
     maxWorkers: 2,
+    // its ES modules are named .js in a package of CommonJS, and import style sheets
+    server: { deps: { inline: [/@patternfly/] } },
     projects: [
-      project(UNIT.name, { include: ["test/**/*.test.ts"], exclude: ["test/**/*.*.test.ts"] }),
+      project(UNIT.name, { include: ["test/**/*.test.{ts,tsx}"], exclude: ["test/**/*.*.test.ts"] }),
       ...GROUPS.map(({ name, machine, workers }) =>
         project(name, {
           include: [`test/**/*.${name}.test.ts`],

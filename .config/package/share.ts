@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { COMPLETIONS } from "../../src/cli/completion.js";
 import { createProgram } from "../../src/cli/program.js";
+import { renderCockpitEngine } from "../../src/host/libvirt/cockpit-engine.js";
 import { renderReapUnits, renderRotateUnits } from "../../src/host/reap-units.js";
 import { loadManifest } from "../../src/manifest/load.js";
 import { manPage } from "./man-page.js";
@@ -32,6 +33,7 @@ for (const [name, { service, timer }] of Object.entries(units)) {
   write(`systemd/luksmith-${name}.service`, service);
   write(`systemd/luksmith-${name}.timer`, timer);
 }
+write("cockpit/engine.js", renderCockpitEngine(target, 0, OWNER));
 // "luksmith uninstall" asks it in a tree, as the package's scripts do
 copyFileSync(new URL("may-be-removed", import.meta.url), `${SHARE}/may-be-removed`);
 

@@ -1,7 +1,11 @@
 import type { Container } from "../di.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
+import { problemOf } from "../error/problem.js";
+import type { ErrorOutput } from "../generated/error.js";
+import validate from "../generated/validate-error.cjs";
 import { followSettings } from "./follow-settings.js";
 import type { Plan } from "../plan/step.js";
+import { printJsonLine } from "./output.js";
 import { GUEST_LOCKS, HOST, LOGGER } from "../tokens.js";
 
 export interface GuestChange {
@@ -21,6 +25,8 @@ export interface GuestChange {
   /** Name or id. */
   readonly guest: string;
   readonly manner: "apply" | "dry-run";
+  /** json: what failed is said on standard output as well. */
+  readonly output?: "text" | "json";
   /** Plans and, unless it is a dry run, does it. Reads the guest by itself: what was read before the lock is old. */
   readonly work: (nameOrId: string) => Promise<Plan>;
 }
@@ -31,7 +37,7 @@ export interface GuestChange {
  */
 export async function changeGuest(
   container: Container,
-  { command, guest: name, manner, work }: GuestChange,
+  { command, guest: name, manner, output, work }: GuestChange,
 ): Promise<void> {
   if (manner === "dry-run") {
     await work(name);
@@ -49,6 +55,7 @@ export async function changeGuest(
   } catch (thrown) {
     const error = asLuksmithError(thrown);
     logger.error(`${command} failed`, { guest: name, error });
+    if (output === "json") printJsonLine(validate, { error: problemOf(error) } satisfies ErrorOutput);
     process.exitCode = error.exitCode;
   } finally {
     await logger.close();

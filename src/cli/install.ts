@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import { asLuksmithError } from "../error/luksmith-error.js";
 import { KNOWN_HOSTS, type KnownHost } from "../host/index.js";
 import { changeableByOthers } from "../manifest/ownership.js";
-import type { HostAdapter, InstallResult } from "../host/host-adapter.js";
+import type { HostAdapter, InstallResult, PageChange } from "../host/host-adapter.js";
 import { clearCache } from "./cache.js";
 import { HOST, KEYRING } from "../tokens.js";
 import { open } from "./open.js";
@@ -56,8 +56,9 @@ function modeOf({ dryRun }: Options): Parameters<HostAdapter["install"]>[0] {
   return dryRun ? "dry-run" : "apply";
 }
 
-function report(result: InstallResult, { host, dryRun }: Options): void {
-  const { change, path, restart, reloaded, reaper } = result;
+function report(result: InstallResult, options: Options): void {
+  const { host, dryRun } = options;
+  const { change, path, restart, reloaded, reaper, page } = result;
   const would = dryRun ? "would be " : "";
   print(`${would}${change}: ${path}`);
   if (reaper?.kind === "timer") print(`${would}${reaper.change}: ${reaper.path}`);
@@ -67,6 +68,7 @@ function report(result: InstallResult, { host, dryRun }: Options): void {
     );
     print(reaper.cron);
   }
+  if (page !== undefined) reportPage(page, options);
   if (reloaded !== undefined) print(`told to ${RELOADS[host].task}: ${reloaded}`);
   if (restart === undefined) return;
   if (dryRun) {
@@ -75,6 +77,14 @@ function report(result: InstallResult, { host, dryRun }: Options): void {
   }
   print(change === "removed" ? RELOADS[host].afterRemoval : RELOADS[host].until);
   print(`now run: ${restart}`);
+}
+
+function reportPage({ path, change }: PageChange, { dryRun }: Options): void {
+  if (change === "foreign")
+    print(`left alone: ${path} is not luksmith's, so Cockpit has no page of luksmith`);
+  else print(`${dryRun ? "would be " : ""}${change}: ${path}`);
+  if (change === "installed" && !dryRun)
+    print('Cockpit shows the page "Disk encryption" to whoever logs in from now on');
 }
 
 /** What a host manager does with what was installed. */

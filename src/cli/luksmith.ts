@@ -4,19 +4,22 @@ import { EXIT } from "../error/catalogue.js";
 import { systemErrorOf } from "../fs/system-error.js";
 import type { ErrorOutput } from "../generated/error.js";
 import validate from "../generated/validate-error.cjs";
-import { printJson } from "./output.js";
-import { problemOf } from "../error/problem.js";
+import { printJsonLine } from "./output.js";
+import { problemWithFields } from "../error/problem.js";
 import { createProgram } from "./program.js";
 import { quietX25519 } from "./quiet-x25519.js";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // a closed pipe (`luksmith status | head`) is the reader's wish and no error
-  if (error.code === "EPIPE") process.exit(EXIT.ok);
+  // whoever read has seen enough (`luksmith status | head`) or is gone: what was begun goes on to its end all the same
+  if (error.code === "EPIPE") return;
   const why = systemErrorOf(error)?.text ?? error.message;
   const unwritable = new LuksmithError("OUTPUT_UNWRITABLE", { what: "cannot write the output", why });
   process.stderr.write(`${renderError(unwritable)}\n`);
   process.exit(unwritable.exitCode);
 });
+
+// nobody is there to be told
+process.stderr.on("error", () => undefined);
 
 quietX25519();
 
@@ -32,7 +35,8 @@ function report(thrown: unknown): number {
   const error = thrown instanceof CommanderError ? usageError(thrown) : asLuksmithError(thrown);
   // commander itself has said already what is wrong with the command line
   if (!(thrown instanceof CommanderError)) process.stderr.write(`${renderError(error)}\n`);
-  if (wantsJson()) printJson(validate, { error: problemOf(error) } satisfies ErrorOutput);
+  // on one line: it may end an output of many
+  if (wantsJson()) printJsonLine(validate, { error: problemWithFields(error) } satisfies ErrorOutput);
   return error.exitCode;
 }
 

@@ -35,6 +35,7 @@ import { settleCommand } from "./settle.js";
 import { shredCommand } from "./shred.js";
 import { statusCommand } from "./status.js";
 import { tokenFileOption } from "./token-file.js";
+import { uiCommand } from "./ui.js";
 import { unprotectCommand } from "./unprotect.js";
 import { versionCommand } from "./version.js";
 
@@ -78,6 +79,7 @@ export function createProgram(): Command {
     .addCommand(inherit(planCommand()))
     .addCommand(inherit(migrateCheckCommand()))
     .addCommand(inherit(settingsCommand()))
+    .addCommand(inherit(uiCommand()))
     .addCommand(inherit(keysCommand()))
     .addCommand(inherit(keystoreCommand()))
     .addCommand(inherit(headerCommand()))

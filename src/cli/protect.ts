@@ -13,7 +13,6 @@ import { gatherProtectFacts } from "../plan/gather-protect.js";
 import { KeySession } from "../plan/key-session.js";
 import { StepPerformer } from "../plan/perform.js";
 import { planProtect } from "../plan/plan-protect.js";
-import { renderStep } from "../plan/render.js";
 import type { Plan } from "../plan/step.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import { holdsGuestData } from "../request/guest-data.js";
@@ -27,7 +26,7 @@ import { tellUnchanged } from "./tell-converted.js";
 import { unfinishedOnline } from "./unfinished-online.js";
 import { requireDisk } from "./guest-disk.js";
 import { open } from "./open.js";
-import { print } from "./output.js";
+import { protectVoice } from "./tell-protected.js";
 
 interface Options extends ConversionOptions {
   readonly disk?: readonly string[];
@@ -72,6 +71,7 @@ async function protect(name: string, options: Options): Promise<void> {
     command: "protect",
     guest: name,
     manner: options.dryRun ? "dry-run" : "apply",
+    output: options.json ? "json" : "text",
     work: (nameOrId) => protectGuest(container, nameOrId, options),
   });
 }
@@ -93,28 +93,26 @@ async function protectGuest(container: Container, nameOrId: string, options: Opt
     now: container.resolve(CLOCK).now(),
     newUuid: newKeyUuid,
   });
-  const disks = requests.map(({ disk }) => disk).join(", ");
-  if (plan.stages.length === 0) {
-    print(`${guest.name}: ${disks} already protected`);
-    return plan;
-  }
+  const disks = requests.map(({ disk }) => disk);
+  const voice = protectVoice(guest, disks, options);
+  voice.unchanged(plan);
+  if (plan.stages.length === 0) return plan;
   requireShutOff(guest);
-  if (options.dryRun) {
-    plan.stages.flat().forEach((step) => print(`would ${renderStep(step)}`));
-  } else {
+  if (options.dryRun) plan.stages.flat().forEach(voice.step);
+  else {
     const performer = new StepPerformer(guest, resources, session);
-    await execute(plan, performer, container.resolve(LOGGER), (step) => print(`done: ${renderStep(step)}`));
-    print(`${guest.name}: ${disks} protected${ending(plan, options)}`);
+    await execute(plan, performer, container.resolve(LOGGER), voice.step);
+    voice.finished(plan, leftOf(plan, options));
   }
   return plan;
 }
 
 /** @throws USAGE for what says how, where nothing is to be converted */
-function requireFittingOptions({ convert, now, to, pool, inPlace, rate, json }: Options): void {
-  const how = [to, pool, inPlace, rate, json].some((option) => option !== undefined);
+function requireFittingOptions({ convert, now, to, pool, inPlace, rate }: Options): void {
+  const how = [to, pool, inPlace, rate].some((option) => option !== undefined);
   if (how && !convert) {
     throw new LuksmithError("USAGE", {
-      what: "--to, --pool, --in-place, --rate and --json say how a disk is converted",
+      what: "--to, --pool, --in-place and --rate say how a disk is converted",
       hint: "say --convert as well",
     });
   }
@@ -181,14 +179,14 @@ function plainAsked(guest: ConfiguredGuest, { disk, askedBy }: EncryptionRequest
 }
 
 /** What is left to happen. */
-function ending({ stages }: Plan, { now }: Options): string {
+function leftOf({ stages }: Plan, { now }: Options): string {
   const steps = stages.flat();
   const kinds = new Set(steps.map((step) => step.kind));
   if (kinds.has("format")) return "";
   if (steps.some((step) => step.kind === "annotate" && step.replaced !== undefined))
-    return "; who decrypts was changed, and no byte of the disks";
-  if (!kinds.has("store-key")) return "; its encryption blocks were put back";
-  return now ? "" : "; its next start formats what is new";
+    return "who decrypts was changed, and no byte of the disks";
+  if (!kinds.has("store-key")) return "its encryption blocks were put back";
+  return now ? "" : "its next start formats what is new";
 }
 
 /** What a guest that was saved has in its memory may be newer than what is on its disks. */

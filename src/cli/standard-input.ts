@@ -26,7 +26,7 @@ function readAll(): Buffer {
   for (let size = 0; ;) {
     const part = Buffer.allocUnsafe(MIB);
     const length = readSync(STDIN, part);
-    if (length === 0) return Buffer.concat(parts);
+    if (length === 0) return joined(parts);
     parts.push(part.subarray(0, length));
     size += length;
     if (size > LIMIT) {
@@ -37,6 +37,13 @@ function readAll(): Buffer {
       });
     }
   }
+}
+
+/** The whole; the parts are wiped, since a secret may be in them. */
+function joined(parts: readonly Buffer[]): Buffer {
+  const whole = Buffer.concat(parts);
+  parts.forEach((part) => part.fill(0));
+  return whole;
 }
 
 const WHITE_SPACE: ReadonlySet<number> = new Set(Buffer.from(" \t\r\n"));

@@ -14,8 +14,15 @@ export interface Trial {
   readonly seconds: number;
 }
 
-/** Tests a keystore within a bounded time. Never throws: what `make` throws is an answer too. */
-export async function tryKeystore(make: () => Promise<Keystore>, patience = PATIENCE): Promise<Trial> {
+/**
+ * Tests a keystore within a bounded time. Never throws: what `make` throws is an answer too.
+ * @param passed hears of each check as it has passed
+ */
+export async function tryKeystore(
+  make: () => Promise<Keystore>,
+  patience = PATIENCE,
+  passed?: (check: KeystoreCheck) => void,
+): Promise<Trial> {
   const checks: KeystoreCheck[] = [];
   const start = performance.now();
   const finish = (error: LuksmithError | undefined): Trial => ({
@@ -25,7 +32,11 @@ export async function tryKeystore(make: () => Promise<Keystore>, patience = PATI
   });
   const test = async () => {
     const keystore = await make();
-    if (canTest(keystore)) await keystore.test((check) => checks.push(check));
+    if (!canTest(keystore)) return;
+    await keystore.test((check) => {
+      checks.push(check);
+      passed?.(check);
+    });
   };
   const clock = new AbortController();
   try {

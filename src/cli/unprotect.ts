@@ -49,6 +49,7 @@ async function unprotect(name: string, options: Options): Promise<void> {
     command: "unprotect",
     guest: name,
     manner: options.dryRun ? "dry-run" : "apply",
+    output: options.json ? "json" : "text",
     work: (nameOrId) => unprotectGuest(container, nameOrId, options),
   });
 }

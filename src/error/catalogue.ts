@@ -24,6 +24,7 @@ export const CATALOGUE = {
   OUTPUT_UNWRITABLE: { exit: EXIT.failure },
   OUTPUT_EXISTS: { exit: EXIT.refused },
   NOT_CONFIRMED: { exit: EXIT.refused },
+  UI_UNAVAILABLE: { exit: EXIT.unavailable },
 
   MANIFEST_INVALID: { exit: EXIT.configuration },
   MANIFEST_API_VERSION: { exit: EXIT.configuration },

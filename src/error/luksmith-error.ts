@@ -10,8 +10,17 @@ export interface ErrorText {
   readonly why?: string;
   /** What to do next, a command where there is one. */
   readonly hint?: string;
+  /** Of SETTINGS_INVALID: each thing that is wrong, with its place, for who shows it there. */
+  readonly fields?: readonly FieldProblem[];
   /** The error this one was made from; its text goes to the log, not to the user. */
   readonly cause?: unknown;
+}
+
+/** What is wrong with one value of a document that was given. */
+export interface FieldProblem {
+  /** JSON Pointer (RFC 6901) into the document; empty for it as a whole. */
+  readonly pointer: string;
+  readonly sentence: string;
 }
 
 /** The only error class that Luksmith throws on purpose. Never holds a secret. */
@@ -20,25 +29,28 @@ export class LuksmithError extends Error {
   readonly code: ErrorCode;
   readonly why: string | undefined;
   readonly hint: string | undefined;
+  readonly fields: readonly FieldProblem[] | undefined;
 
   constructor(code: ErrorCode, text: ErrorText) {
     super(text.what, { cause: text.cause });
     this.code = code;
     this.why = text.why;
     this.hint = text.hint;
+    this.fields = text.fields;
   }
 
   get exitCode(): number {
     return CATALOGUE[this.code].exit;
   }
 
-  /** The same error seen from the caller's task: `cannot start guest web1: <what>`. Code, why and hint stay. */
+  /** The same error seen from the caller's task: `cannot start guest web1: <what>`. All else stays. */
   within(task: string): LuksmithError {
     return new LuksmithError(this.code, {
       what: `${task}: ${this.message}`,
       cause: this,
       ...(this.why === undefined ? {} : { why: this.why }),
       ...(this.hint === undefined ? {} : { hint: this.hint }),
+      ...(this.fields === undefined ? {} : { fields: this.fields }),
     });
   }
 }

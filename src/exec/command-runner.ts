@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Readable } from "node:stream";
+import { StringDecoder } from "node:string_decoder";
 import { setTimeout } from "node:timers/promises";
 import { LuksmithError } from "../error/luksmith-error.js";
 import { redact } from "../secret/secret.js";
@@ -24,6 +25,11 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
   /** Milliseconds until the child is killed; 30 000 without it, and 0 for never. */
   readonly timeout?: number;
+  /**
+   * Gives the child a session of its own, which neither a terminal's signals nor the end of this process reach. Once
+   * `end` is aborted, all processes of its group are asked to end, by SIGTERM.
+   */
+  readonly session?: { readonly end: AbortSignal };
   /** Hears the child's stdout as it comes: for progress. */
   readonly onOutput?: (text: string) => void;
 }
@@ -34,7 +40,7 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-export interface HeldCommand extends Omit<Command, "input" | "outputs" | "onOutput"> {
+export interface HeldCommand extends Omit<Command, "input" | "outputs" | "onOutput" | "session"> {
   /** How it is ended; killed without it. */
   readonly end?: "kill" | "end-of-input";
 }
@@ -85,12 +91,17 @@ const DEATH = 2000;
 /** The one module that imports execa. */
 export class ExecaCommandRunner implements CommandRunner {
   async run(command: Command): Promise<CommandResult> {
-    const { input, timeout = TIMEOUT, onOutput } = command;
+    const { input, timeout = TIMEOUT, onOutput, session } = command;
     const { child } =
       input === undefined
         ? await start(command, "ignore", { timeout })
         : await start(command, "pipe", { timeout, input });
-    if (onOutput !== undefined) child.stdout.on("data", (chunk: Buffer) => onOutput(chunk.toString()));
+    if (session !== undefined) endWith(child, session.end);
+    if (onOutput !== undefined) {
+      // a character of several bytes may come in two pieces
+      const decoder = new StringDecoder("utf8");
+      child.stdout.on("data", (chunk: Buffer) => onOutput(decoder.write(chunk)));
+    }
     const late = timeout === 0 ? [] : [setTimeout(timeout + DEATH, "late" as const, { ref: false })];
     const ending = await Promise.race([child, ...late]);
     if (ending === "late") abandon(child);
@@ -131,6 +142,17 @@ export class ExecaCommandRunner implements CommandRunner {
   }
 }
 
+/** Passes the end on to the process group that the child leads. */
+function endWith(child: Awaited<ReturnType<typeof start>>["child"], signal: AbortSignal): void {
+  const { pid } = child;
+  if (pid === undefined) return;
+  const end = () => process.kill(-pid, "SIGTERM");
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end);
+  // the number may be another's after that
+  child.once("exit", () => signal.removeEventListener("abort", end));
+}
+
 /** Neither the child nor its pipes keep this process alive. */
 function abandon(child: Awaited<ReturnType<typeof start>>["child"]): void {
   child.unref();
@@ -140,7 +162,7 @@ function abandon(child: Awaited<ReturnType<typeof start>>["child"]): void {
 
 /** In an object, since what execa returns would be awaited on the way out. */
 async function start(
-  { tool, args, fds = [], env = {}, outputs }: Command,
+  { tool, args, fds = [], env = {}, outputs, session }: Command,
   stdin: "ignore" | "pipe",
   options: Pick<Command, "input" | "timeout">,
 ) {
@@ -156,6 +178,8 @@ async function start(
     cwd: "/",
     stdio: [stdin, stdout, stderr, ...inherited],
     ...options,
+    // execa kills no such child when this process ends
+    detached: session !== undefined,
     killSignal: "SIGKILL",
     reject: false,
     stripFinalNewline: false,

@@ -128,6 +128,15 @@ export interface InstallResult {
   readonly reloaded?: string;
   /** What happened to the timer that runs `luksmith reap`; absent where there is none, and need not be. */
   readonly reaper?: ReaperChange;
+  /** What happened to the page in Cockpit; absent where there is none, and none to be. */
+  readonly page?: PageChange;
+}
+
+export interface PageChange {
+  /** Its directory. */
+  readonly path: string;
+  /** `foreign`: it is somebody else's, and was left alone. */
+  readonly change: InstallResult["change"] | "foreign";
 }
 
 export type ReaperChange =

@@ -44,9 +44,7 @@ function requestFor(
   disk: DiskMapping,
   settings: RequestSettings,
 ): EncryptionRequest | undefined {
-  const asks = guest.asks.filter(({ disks }) => disks === undefined || disks.includes(disk.dev));
-  const spoken = [...asks, ruleAsk(settings.rules, guest, disk)].filter((ask) => ask !== undefined);
-  const voices = spoken.some(saysSomething) ? spoken : [...spoken, ...legacyAsk(settings.legacy, disk)];
+  const voices = voicesFor(guest, disk, settings);
   const askedBy = voices.filter(({ enabled }) => enabled === true).map(({ source }) => source);
   if (askedBy.length === 0) return undefined;
   try {
@@ -64,6 +62,14 @@ function requestFor(
   } catch (thrown) {
     throw asLuksmithError(thrown).within(`disk ${disk.dev} of guest ${printable(guest.name)}`);
   }
+}
+
+/** Who says something about a disk, in the order of rank; the legacy settings where nobody else does. */
+export function voicesFor(guest: AskingGuest, disk: DiskMapping, settings: RequestSettings): readonly Ask[] {
+  const asks = guest.asks.filter(({ disks }) => disks === undefined || disks.includes(disk.dev));
+  const spoken = [...asks, ruleAsk(settings.rules, guest, disk)].filter((ask) => ask !== undefined);
+  const voices = spoken.filter(saysSomething);
+  return voices.length > 0 ? voices : legacyAsk(settings.legacy, disk);
 }
 
 /** Whoever only carries tags for the rules leaves it all to others. */

@@ -6,31 +6,41 @@ import { type Volume, volumeName } from "../storage/volume.js";
 import type { Ask } from "./ask.js";
 import { matchesPattern } from "./name-pattern.js";
 
+/** A guest as far as rules look at it. */
+type MatchedGuest = Pick<Guest, "name" | "tags" | "pool">;
+
 /** What the operator's rules say about a disk: the first one that matches speaks, and no other. */
 export function ruleAsk(
   rules: readonly EffectiveRule[],
-  guest: Pick<Guest, "name" | "tags" | "pool">,
+  guest: MatchedGuest,
   disk: DiskMapping,
 ): Ask | undefined {
+  const spoken = speakingRule(rules, guest, disk);
+  if (spoken === undefined) return undefined;
+  const { rule, match } = spoken;
+  return {
+    source: match === "yes" ? `rule ${rule.name}` : `rule ${rule.name} (${PATH_UNKNOWN})`,
+    enabled: rule.encrypt,
+    ...(rule.profile === undefined ? {} : { profile: rule.profile }),
+  };
+}
+
+/** The first rule that matches, and how sure that is. */
+export function speakingRule(
+  rules: readonly EffectiveRule[],
+  guest: MatchedGuest,
+  disk: DiskMapping,
+): { readonly rule: EffectiveRule; readonly match: "yes" | "path-unknown" } | undefined {
   for (const rule of rules) {
-    if (!matchesGuest(rule, guest)) continue;
-    const match = matchStorage(rule, disk.volume);
-    if (match === "no") continue;
-    return {
-      source: match === "yes" ? `rule ${rule.name}` : `rule ${rule.name} (${PATH_UNKNOWN})`,
-      enabled: rule.encrypt,
-      ...(rule.profile === undefined ? {} : { profile: rule.profile }),
-    };
+    const match = matchesGuest(rule, guest) ? matchStorage(rule, disk.volume) : "no";
+    if (match !== "no") return { rule, match };
   }
   return undefined;
 }
 
 const PATH_UNKNOWN = "the volume's path cannot be known, so the rule's storage pattern counts as matching";
 
-function matchesGuest(
-  rule: EffectiveRule,
-  { name, tags, pool }: Pick<Guest, "name" | "tags" | "pool">,
-): boolean {
+function matchesGuest(rule: EffectiveRule, { name, tags, pool }: MatchedGuest): boolean {
   return (
     (rule.guest === undefined || matchesPattern(rule.guest, name)) &&
     (rule.tag === undefined || tags.includes(rule.tag)) &&

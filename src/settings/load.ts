@@ -6,9 +6,11 @@ import { missingMount, notMounted } from "../fs/missing-mount.js";
 import { systemErrorOf } from "../fs/system-error.js";
 import type { Profile } from "../generated/settings.js";
 import validate from "../generated/validate-settings.cjs";
-import { problemsOf, settingsInvalid } from "./errors.js";
+import { settingsInvalid } from "./errors.js";
+import { problemsOfStoredSecrets } from "./given-problems.js";
 import { findSyntaxProblem } from "./json-syntax.js";
 import { settingsPath } from "./paths.js";
+import { problemAt, problemsOf } from "./problems.js";
 import { referenceProblems } from "./references.js";
 import type { EffectiveProfile, EffectiveSettings } from "./settings.js";
 
@@ -33,21 +35,23 @@ export function loadSettings(path = settingsPath()): EffectiveSettings {
 /** As loadSettings, with what is needed to change them. */
 export function readSettings(path = settingsPath()): SettingsFile {
   const bytes = readSettingsBytes(path);
-  const text = bytes === undefined ? "" : decode(bytes, path);
+  const text = bytes === undefined ? "" : decodeSettings(bytes, path);
   const settings =
     bytes === undefined ? parseSettings('{"version":1}', "no file") : parseSettings(text, path);
   return { settings, text, digest: digestOf(bytes) };
 }
 
-/** `text`'s settings with the defaults filled in. `origin` is for messages. @throws SETTINGS_INVALID */
+/**
+ * `text`'s settings with the defaults filled in. `origin` is for messages.
+ * @throws SETTINGS_INVALID, also for a secret in them: whoever is given settings takes them apart first (given.ts)
+ */
 export function parseSettings(text: string, origin: string): EffectiveSettings {
-  if (Buffer.byteLength(text) > LIMIT) {
-    throw settingsInvalid(origin, [{ path: "", sentence: `must not have more than ${LIMIT} bytes` }]);
-  }
   const value = parseJson(text, origin);
+  const secrets = problemsOfStoredSecrets(value);
   const valid = validate(value);
   const problems = [
     ...(valid ? [] : (validate.errors ?? []).flatMap(problemsOf)),
+    ...secrets,
     ...referenceProblems(value),
   ];
   if (problems.length > 0) throw settingsInvalid(origin, problems);
@@ -91,20 +95,26 @@ export function digestOf(bytes: Uint8Array | undefined): string {
     .digest("hex");
 }
 
-function parseJson(text: string, origin: string): unknown {
+/** @throws SETTINGS_INVALID for what is no JSON, or too much of it */
+export function parseJson(text: string, origin: string): unknown {
+  if (Buffer.byteLength(text) > LIMIT) {
+    throw settingsInvalid(origin, [problemAt("", `must not have more than ${LIMIT} bytes`)]);
+  }
   try {
     return JSON.parse(text);
   } catch {
     const problem = findSyntaxProblem(text);
     const place = problem === undefined ? "" : `line ${problem.line}, column ${problem.column}`;
-    throw settingsInvalid(origin, [{ path: place, sentence: problem?.sentence ?? "is not JSON" }]);
+    const sentence = problem?.sentence ?? "is not JSON";
+    throw settingsInvalid(origin, [{ pointer: "", path: place, sentence }]);
   }
 }
 
-function decode(bytes: Buffer, path: string): string {
+/** @throws SETTINGS_INVALID for what is not UTF-8: replaced characters would make another password */
+export function decodeSettings(bytes: Uint8Array, origin: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw settingsInvalid(path, [{ path: "", sentence: "must be UTF-8 text" }]);
+    throw settingsInvalid(origin, [problemAt("", "must be UTF-8 text")]);
   }
 }

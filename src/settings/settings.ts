@@ -36,8 +36,7 @@ export type EffectiveProfile = Required<Profile>;
 /** What a rule does not name (guest, tag, storage, profile) stays undefined: it has no say about it. */
 export type EffectiveRule = Rule & Required<Pick<Rule, "name" | "encrypt">>;
 
-/** The profile for whoever asks for none; checkSettings makes sure that it exists. */
-export const DEFAULT_PROFILE = "default";
+export { DEFAULT_PROFILE } from "./default-profile.js";
 
 /** @throws PROFILE_UNKNOWN, naming the known ones */
 export function profileNamed(

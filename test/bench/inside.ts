@@ -1,6 +1,7 @@
 /** The part of the bench that runs where it is measured: `inside.ts SECTION DIR`, findings as JSON on stdout. */
 import { mkdirSync } from "node:fs";
 import { benchCommands } from "./commands.js";
+import { benchPages } from "./pages.js";
 import { benchConvert } from "./convert.js";
 import { benchDiskIo } from "./disk-io.js";
 import { benchDmCrypt } from "./dm-crypt.js";
@@ -26,6 +27,7 @@ const BENCHES: Readonly<Record<InsideSection, (stock: Stock) => Promise<Findings
   "header-writes": benchHeaderWrites,
   unlocking: benchUnlocking,
   commands: benchCommands,
+  pages: benchPages,
   "disk-io": benchDiskIo,
   tuning: benchTuning,
   keystores: benchKeystores,

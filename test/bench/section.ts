@@ -9,6 +9,7 @@ const MACHINES = {
   "header-writes": "host",
   unlocking: "host",
   commands: "host",
+  pages: "host",
   "disk-io": "host",
   tuning: "host",
   keystores: "host",

@@ -38,7 +38,7 @@ describe("completion for bash", () => {
     ],
     [
       ["luksmith", "settings", "set", "--"],
-      ["--digest", "--dry-run"],
+      ["--digest", "--dry-run", "--json"],
     ],
     [
       ["luksmith", "keys", ""],

@@ -137,6 +137,52 @@ describe("a timeout", () => {
   });
 });
 
+describe("a child in a session of its own", () => {
+  const SESSION =
+    "read -r pid name state parent group session rest </proc/self/stat; echo $session $group $pid";
+
+  test("leads it", async () => {
+    const { stdout } = await shell(`exec sh -c '${SESSION}'`, {
+      session: { end: new AbortController().signal },
+    });
+    const [session, group, pid] = stdout.trim().split(" ");
+
+    expect([session, group]).toEqual([pid, pid]);
+    const elsewhere = (await shell(`exec sh -c '${SESSION}'`)).stdout.trim().split(" ");
+    expect(elsewhere[0]).not.toBe(elsewhere[2]);
+  });
+
+  test("is asked to end with all that it has started", async () => {
+    const end = new AbortController();
+    const run = shell("sleep 600 & echo $!; wait", {
+      session: { end: end.signal },
+      timeout: 0,
+      onOutput: () => end.abort(),
+    });
+    // once the pipe that the sleeping one holds as well is closed
+    expect((await failureOf(run)).code).toBe("TOOL_FAILED");
+  });
+
+  test("is asked where that was known before", async () => {
+    const run = shell("exec sleep 600", { session: { end: AbortSignal.abort() }, timeout: 0 });
+
+    expect((await failureOf(run)).why).toBe("killed by SIGTERM");
+  });
+
+  test("may finish what it does first", async () => {
+    const end = new AbortController();
+    const { stdout } = await shell(
+      "trap 'echo cleaned; exit 0' TERM; echo begun; while :; do sleep 0.01; done",
+      {
+        session: { end: end.signal },
+        timeout: 0,
+        onOutput: () => end.abort(),
+      },
+    );
+    expect(stdout).toBe("begun\ncleaned\n");
+  });
+});
+
 describe("a held program", () => {
   const hold = (script: string, command: Partial<Command> = {}) =>
     runner.hold({ tool: "flock", args: ["--no-fork", directory, "sh", "-c", script], ...command });

@@ -63,6 +63,12 @@ const LIBVIRT = [
   "qemu-utils",
 ] as const;
 
+/** OpenStack Barbican without Keystone. */
+const BARBICAN = ["python3-barbican", "sqlite3", "uwsgi-core", "uwsgi-plugin-python3"] as const;
+
+/** What test/lab/browser.ts starts, and a font, without which there is nothing to see. */
+const BROWSER = ["chromium", "fonts-liberation"] as const;
+
 /** The storage plugin of Proxmox VE and what it starts. */
 const PROXMOX = [
   "cryptsetup-bin",
@@ -149,21 +155,23 @@ export const GROUPS: readonly Group[] = [
   {
     name: "barbican",
     description: "OpenStack Barbican without Keystone, over HTTP and TLS, alone and under a private libvirtd",
-    packages: [...LIBVIRT, "openssl", "python3-barbican", "sqlite3", "uwsgi-core", "uwsgi-plugin-python3"],
+    packages: [...LIBVIRT, ...BARBICAN, "openssl"],
   },
   {
     name: "keystone",
     description:
       "OpenStack Barbican with Keystone: tokens, roles, application credentials, the service catalog",
-    packages: [
-      ...LIBVIRT,
-      "openssl",
-      "python3-barbican",
-      "python3-keystone",
-      "sqlite3",
-      "uwsgi-core",
-      "uwsgi-plugin-python3",
-    ],
+    packages: [...LIBVIRT, ...BARBICAN, "openssl", "python3-keystone"],
+  },
+  {
+    name: "cockpit",
+    description: "the page in a real Cockpit on a private libvirt host, in Chromium",
+    packages: [...LIBVIRT, ...BROWSER, "cockpit-bridge", "cockpit-system", "cockpit-ws", "dbus-daemon"],
+  },
+  {
+    name: "local-ui",
+    description: "the page of `luksmith ui` on a private libvirt host, with a real Barbican, in Chromium",
+    packages: [...LIBVIRT, ...BARBICAN, ...BROWSER, "python3-keystone"],
   },
   {
     name: "kmip",

@@ -5,7 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const SCRIPT = fileURLToPath(new URL("guarded-daemon.sh", import.meta.url));
+/** `family`: for a program that starts others. */
+const SCRIPTS = {
+  daemon: fileURLToPath(new URL("guarded-daemon.sh", import.meta.url)),
+  family: fileURLToPath(new URL("guarded-family.sh", import.meta.url)),
+};
 const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 
 /** A program that runs until this is disposed of, or until this process ends, whatever way that comes. */
@@ -18,8 +22,12 @@ export function daemonDirectory(name: string): string {
   return mkdtempSync(join(tmpdir(), `luksmith-${name}-`));
 }
 
-export async function startGuardedDaemon(directory: string, argv: readonly string[]): Promise<GuardedDaemon> {
-  const holder = execa("sh", [SCRIPT, directory, ...argv], {
+export async function startGuardedDaemon(
+  directory: string,
+  argv: readonly string[],
+  kind: keyof typeof SCRIPTS = "daemon",
+): Promise<GuardedDaemon> {
+  const holder = execa("sh", [SCRIPTS[kind], directory, ...argv], {
     env: ENVIRONMENT,
     extendEnv: false,
     // not in our process group, so that an interrupt of the terminal does not reach it before it has cleaned up
@@ -41,9 +49,9 @@ export async function startGuardedDaemon(directory: string, argv: readonly strin
   };
 }
 
-/** Waits until `attempt` does not throw, five seconds at most. */
-export async function until(attempt: () => unknown): Promise<void> {
-  for (let left = 250; ; left--) {
+/** Waits until `attempt` does not throw, five seconds at most where nothing else is said. */
+export async function until(attempt: () => unknown, seconds = 5): Promise<void> {
+  for (let left = seconds * 50; ; left--) {
     try {
       await attempt();
       return;

@@ -15,7 +15,7 @@ mount -t proc proc /proc
 # a whole new /run hides D-Bus too: libvirtd would register its guests with the host's systemd-machined
 mount -t tmpfs -o mode=0755 tmpfs /run
 # overlays, so that a directory that the host lacks can be made
-for tree in /etc /var/lib /var/cache /var/log; do
+for tree in /etc /usr/local/share /var/lib /var/cache /var/log; do
   layer=/run/.layers$tree
   mkdir -p "$layer/upper" "$layer/work"
   mount -t overlay -o "lowerdir=$tree,upperdir=$layer/upper,workdir=$layer/work" overlay "$tree"

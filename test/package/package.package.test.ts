@@ -209,14 +209,19 @@ describe("in a Debian 13 with nothing but its essentials", () => {
     expect(await root.must(`test -h ${TIMER} && echo enabled`)).toBe("enabled");
   });
 
-  it("says where keys are, and keeps them, when it is purged", async () => {
-    mkdirSync(root.path("/var/lib/luksmith/keystore"), { recursive: true });
-    writeFileSync(root.path("/var/lib/luksmith/keystore/a-key"), "kept");
+  it("says where keys and credentials are, and keeps them, when it is purged", async () => {
+    const [key, pin] = ["/var/lib/luksmith/keystore/a-key", "/etc/luksmith/secrets/local-pin-0123456789ab"];
+    for (const path of [key, pin]) {
+      mkdirSync(dirname(root.path(path)), { recursive: true });
+      writeFileSync(root.path(path), "kept");
+    }
     const said = await root.must("dpkg --purge luksmith");
 
     expect(said).toContain("stay in /var/lib/luksmith;");
-    expect(readFileSync(root.path("/var/lib/luksmith/keystore/a-key"), "utf8")).toBe("kept");
-    rmSync(root.path("/var/lib/luksmith"), { recursive: true });
+    // without the PIN, what is under a token is as good as gone
+    expect(said).toContain("PINs of keystores are among them, in /etc/luksmith/secrets");
+    for (const path of [key, pin]) expect(readFileSync(root.path(path), "utf8")).toBe("kept");
+    for (const path of ["/var/lib/luksmith", "/etc/luksmith"]) rmSync(root.path(path), { recursive: true });
     await root.must(`dpkg --install ${deb}`);
   });
 });

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { PATTERNS } from "../../src/settings/errors.js";
+import { secretPlacesIn } from "../../src/settings/secret-places.js";
+import { PATTERNS } from "../../src/settings/sentences.js";
 
 /** The part of JSON Schema that every settings page renders. */
 interface Node {
@@ -13,6 +14,10 @@ interface Node {
   readonly enum?: readonly unknown[];
   readonly default?: unknown;
   readonly pattern?: string;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly writeOnly?: boolean;
+  readonly examples?: readonly unknown[];
   readonly items?: Node;
   readonly oneOf?: readonly Node[];
   readonly discriminator?: { readonly propertyName: string };
@@ -38,6 +43,7 @@ const KEYWORDS = new Set(
     [
       "pattern",
       "minLength",
+      "maxLength",
       "minimum",
       "maximum",
       "minItems",
@@ -137,8 +143,19 @@ describe("the settings' schema", () => {
 
     it("has a default unless it must be given", () => {
       expect(
-        required || WITHOUT_DEFAULT.some((known) => known.test(path)) || node.default !== undefined,
+        required ||
+          node.writeOnly ||
+          WITHOUT_DEFAULT.some((known) => known.test(path)) ||
+          node.default !== undefined,
       ).toBe(true);
+    });
+
+    it("has an example where it is a text that somebody must write", () => {
+      const isWritten = node.type === "string" && !node.writeOnly && node.enum === undefined;
+      const examples = node.examples ?? [];
+      expect(!isWritten || node.default !== undefined || examples.length > 0).toBe(true);
+      for (const example of examples)
+        expect(typeof example === "string" && new RegExp(node.pattern ?? "", "u").test(example)).toBe(true);
     });
 
     it("is of a kind that every settings page renders", () => {
@@ -169,6 +186,51 @@ describe("the settings' schema", () => {
     }
   });
 });
+
+describe("secrets in the settings' schema", () => {
+  const secrets = fields.filter(({ node }) => node.writeOnly);
+
+  it("are where the code looks for them, each beside the file that keeps it", () => {
+    const written = secrets.map(({ path }) => path);
+    expect(written.sort()).toEqual(placesOfCode().sort());
+    for (const { path, required } of secrets) {
+      expect(required).toBe(false);
+      expect(fields.map((field) => field.path)).toContain(`${path}File`);
+    }
+  });
+
+  it.each(secrets)("say what becomes of $path, and take any printable text on one line", ({ node }) => {
+    expect(node.description).toContain("in a file of its own that only root reads");
+    expect(node).toMatchObject({ type: "string", minLength: 1 });
+    expect(node.maxLength).toBeLessThanOrEqual(4096);
+    expect(node).not.toHaveProperty("default");
+    expect(node).not.toHaveProperty("examples");
+    const pattern = new RegExp(node.pattern ?? "", "u");
+    for (const text of ["p w", "pässwörd", "🔑", "密碼", '"\\']) expect(pattern.test(text), text).toBe(true);
+    for (const text of ["a\n", "a\r", "\0", "\u007f", "\u0085", "\ud83d"])
+      expect(pattern.test(text), JSON.stringify(text)).toBe(false);
+  });
+});
+
+/** Where secrets can be, by the code, in the words of these tests. */
+function placesOfCode(): string[] {
+  const choices = fields.filter(({ node }) => (node.items ?? node).oneOf !== undefined);
+  return choices.flatMap(({ path, node }) => {
+    const tag = (node.items ?? node).discriminator?.propertyName ?? "";
+    return choicesOf(node.items ?? node).flatMap(({ name }) =>
+      secretPlacesIn(holding(path, { [tag]: name })).flatMap(
+        ({ property }) => `${path}[${name}].${property}`,
+      ),
+    );
+  });
+}
+
+/** Settings with nothing in them but `object`, at a place such as `keystores[vault].auth`. */
+function holding(path: string, object: object): object {
+  if (path === "keystores") return { keystores: [object] };
+  const [outer = "", inner = ""] = path.split(".");
+  return outer === "cache" ? { cache: { [inner]: object } } : { keystores: [{ [inner]: object }] };
+}
 
 function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf(".") + 1);

@@ -22,6 +22,7 @@ import type {
   LifecycleEvent,
   NewDisk,
   ProvidedSecret,
+  ReaperChange,
   ReaperRegistration,
   Registration,
   UnderWay,
@@ -29,6 +30,7 @@ import type {
 import { type InstallPlaces, SYSTEM } from "../install-places.js";
 import { ReapTimer } from "../reap-timer.js";
 import { Autostart } from "./autostart.js";
+import { CockpitPage } from "./cockpit-page.js";
 import { LibvirtDisks } from "./disks.js";
 import { parseEvent } from "./events.js";
 import type { LibvirtHotPlug } from "./hot-plug.js";
@@ -56,6 +58,7 @@ export class LibvirtHostAdapter implements HostAdapter {
   readonly #virsh: Virsh;
   readonly #shim: HookShim;
   readonly #timer: ReapTimer;
+  readonly #page: CockpitPage;
   readonly #autostart: Autostart;
   readonly #locks: VolumeLocks;
 
@@ -70,6 +73,7 @@ export class LibvirtHostAdapter implements HostAdapter {
     this.#virsh = new Virsh(settings.libvirtUri, runner);
     this.#shim = new HookShim(places);
     this.#timer = new ReapTimer("libvirt", places, runner);
+    this.#page = new CockpitPage(places);
     this.#autostart = new Autostart(settings.libvirtUri);
     this.migration = new LibvirtMigration(this.#virsh, this.#secrets());
   }
@@ -198,18 +202,27 @@ export class LibvirtHostAdapter implements HostAdapter {
       await this.#virsh.run(["uri"]).catch(ignoreUnavailable);
       await setTimeout(RELOADING);
     }
-    const reaper = this.#timer.registration();
-    if (reaper.kind === "none") return { ...result, reaper: { kind: "none", cron: reaper.cron } };
-    const change = await this.#timer.install(mode);
-    return { ...result, reaper: { kind: "timer", path: reaper.path, change } };
+    const installed = { ...result, reaper: await this.#installTimer(mode) };
+    const page = this.#page.install(mode);
+    return page === undefined ? installed : { ...installed, page };
   }
 
   async uninstall(mode: "apply" | "dry-run"): Promise<InstallResult> {
     this.#timer.refuseForeign();
     const result = await this.#shim.uninstall(mode);
+    const page = this.#page.uninstall(mode);
     const change = await this.#timer.uninstall(mode);
-    if (change === "unchanged") return result;
-    return { ...result, reaper: { kind: "timer", path: this.#timer.path, change } };
+    return {
+      ...result,
+      ...(page !== undefined && { page }),
+      ...(change !== "unchanged" && { reaper: { kind: "timer", path: this.#timer.path, change } }),
+    };
+  }
+
+  async #installTimer(mode: "apply" | "dry-run"): Promise<ReaperChange> {
+    const reaper = this.#timer.registration();
+    if (reaper.kind === "none") return { kind: "none", cron: reaper.cron };
+    return { kind: "timer", path: reaper.path, change: await this.#timer.install(mode) };
   }
 
   #secrets(guest?: Pick<Guest, "name">): LibvirtSecrets {

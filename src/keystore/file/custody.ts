@@ -98,8 +98,13 @@ export class Custody {
     if (stored.protector === "file" || stored.protector !== this.#settings.type) {
       return stored.protector !== this.#settings.type;
     }
-    return canonical(stored.settings) !== canonical(this.#settings);
+    return canonical(withoutPinFile(stored.settings)) !== canonical(withoutPinFile(this.#settings));
   }
+}
+
+/** The PIN is the token's, in whatever file it is: another file protects the key no differently. */
+function withoutPinFile(settings: ProtectorSettings): ProtectorSettings {
+  return settings.type === "pkcs11" ? { ...settings, pinFile: "" } : settings;
 }
 
 /**

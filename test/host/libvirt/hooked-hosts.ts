@@ -12,6 +12,7 @@ import { ARRIVALS_DIRECTORY } from "../../../src/migration/arrivals.js";
 import { type LibvirtHost, startLibvirtHost } from "../../lab/libvirt-host.js";
 import { domainXml } from "../../lab/test-domain.js";
 import type { HookBehaviour, HookSight } from "./migration-hook.js";
+import { makePageFiles } from "./page-files.js";
 
 const NAME = `web '1' & <x>`;
 /** On each host another file. */
@@ -50,6 +51,8 @@ export class HookedHosts {
     const [a, b] = await Promise.all([startLibvirtHost(), startLibvirtHost()]);
     const hosts = new HookedHosts(a, b, join(b.dir, "plugin"));
     await makePlugin(hosts.hooks);
+    // for hosts that have Cockpit
+    await makePageFiles(hosts.hooks);
     // a hook of somebody else's, so that libvirt looks at hooks from the start
     await b.recordHooks();
     await b.restartDaemon();

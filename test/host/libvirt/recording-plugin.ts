@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { EVENTS, type EventName } from "../../../src/host/host-adapter.js";
+import { makePageFiles } from "./page-files.js";
 
 /** One run of a hook of the plugin. */
 export interface HookRun {
@@ -23,6 +24,8 @@ export async function makeRecordingPlugin(directory: string): Promise<RecordingP
   await mkdir(join(directory, "dist", "hooks"), { recursive: true });
   await writeFile(join(directory, "plugin.json"), await readFile("plugin.json"));
   await writeFile(log, "");
+  // for hosts that have Cockpit
+  await makePageFiles(directory);
   for (const event of EVENTS) {
     const path = join(directory, "dist", "hooks", `${event}.js`);
     await mkdir(dirname(path), { recursive: true });

@@ -2,8 +2,6 @@ import { join } from "node:path";
 import { readFileSync } from "node:fs";
 import { ifThere } from "../../../fs/if-there.js";
 
-/** Where the Debian package has plugin.json, dist/ and schemas/. */
-const PACKAGE_ROOT = "usr/lib/luksmith";
 /** What dpkg knows of the package's files: one path a line. */
 const FILE_LIST = "var/lib/dpkg/info/luksmith.list";
 /** Its unit, which needs no writing. */
@@ -13,9 +11,4 @@ export const PACKAGE_TIMER = "usr/lib/systemd/system/luksmith-reap.timer";
 export function isOfPackage(root: string, path: string): boolean {
   const list = ifThere(() => readFileSync(join(root, FILE_LIST), "utf8")) ?? "";
   return list.split("\n").some((line) => line !== "" && join(root, line) === path);
-}
-
-/** Whether the code that runs is that of the Debian package. */
-export function isPackageTree(root: string, pluginRoot: string): boolean {
-  return pluginRoot === join(root, PACKAGE_ROOT);
 }

@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { LuksmithError } from "../../../error/luksmith-error.js";
 import type { CommandRunner } from "../../../exec/command-runner.js";
 import type { InstallResult, ReaperRegistration, Registration } from "../../host-adapter.js";
-import { type InstallPlaces, SYSTEM } from "../../install-places.js";
+import { type InstallPlaces, isPackageTree, SYSTEM } from "../../install-places.js";
 import { ReapTimer } from "../../reap-timer.js";
 import { reloadCommand, reloadDaemons } from "./api-daemons.js";
-import { isOfPackage, isPackageTree, PACKAGE_TIMER } from "./package-owner.js";
+import { isOfPackage, PACKAGE_TIMER } from "./package-owner.js";
 import { PERL_LIBRARY } from "./perl-modules.js";
 import { PluginFiles } from "./plugin-files.js";
 import { refuseNeeded } from "./still-needed.js";
@@ -27,7 +27,7 @@ export class ProxmoxInstallation {
     private readonly runner: CommandRunner,
     private readonly places: InstallPlaces = SYSTEM,
   ) {
-    this.#isPackage = isPackageTree(places.root, places.pluginRoot);
+    this.#isPackage = isPackageTree(places);
     this.#files = new PluginFiles(places, this.#isPackage);
     this.#timer = new ReapTimer("proxmox", places, runner);
   }

@@ -32,9 +32,7 @@ export class PinFile {
 
   constructor(path: string, token: string, keystoreDirectory: string) {
     this.#path = path;
-    // what one token said of a PIN says nothing about another
-    const name = createHash("sha256").update(`${token}\0${path}`).digest("hex").slice(0, 16);
-    this.#memory = join(keystoreDirectory, `pin-${name}`);
+    this.#memory = pinMemoryPath(keystoreDirectory, token, path);
   }
 
   /**
@@ -137,6 +135,13 @@ export class PinFile {
       hint: `install -m 600 /dev/stdin ${this.#path}`,
     });
   }
+}
+
+/** The file that remembers what became of the PIN in the file `path`. */
+export function pinMemoryPath(keystoreDirectory: string, token: string, path: string): string {
+  // what one token said of a PIN says nothing about another
+  const name = createHash("sha256").update(`${token}\0${path}`).digest("hex").slice(0, 16);
+  return join(keystoreDirectory, `pin-${name}`);
 }
 
 function closing(file: Disposable & { readonly fd: number }) {

@@ -3,6 +3,7 @@ import type { CommandRunner } from "../../../exec/command-runner.js";
 import { redact, type Secret } from "../../../secret/secret.js";
 import type { Protector, SettingsOf } from "../protector.js";
 import { lastLine, runForSecret } from "./secret-output.js";
+import { requireTpmDriver } from "./tpm-drivers.js";
 
 /** systemd binds it to the credential: one that was made for something else is refused. */
 const NAME = "--name=luksmith-master-key";
@@ -13,7 +14,9 @@ export class SystemdCreds implements Protector<"systemd-creds"> {
   readonly #settings: SettingsOf<"systemd-creds">;
   readonly #runner: CommandRunner;
 
+  /** @throws PROTECTOR_UNAVAILABLE for a TPM whose driver could start a program */
   constructor(settings: SettingsOf<"systemd-creds">, { runner }: { readonly runner: CommandRunner }) {
+    if (settings.tpm2Device !== undefined) requireTpmDriver(settings.tpm2Device);
     this.#settings = settings;
     this.#runner = runner;
   }

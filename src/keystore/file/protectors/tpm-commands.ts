@@ -5,6 +5,7 @@ import type { Tool } from "../../../exec/tools.js";
 import { type MemoryFile, openMemoryFile } from "../../../secret/secret-file.js";
 import { VolumeLocks } from "../../../storage/volume-lock.js";
 import { type SecretOutput, runForSecret } from "./secret-output.js";
+import { requireTpmDriver } from "./tpm-drivers.js";
 
 /** A word for a tool, or a memory file, of which it gets a path after `prefix`. */
 type Word = string | MemoryFile | { readonly prefix: string; readonly file: MemoryFile };
@@ -21,7 +22,9 @@ export class TpmCommands {
   readonly #runner: CommandRunner;
   readonly #tcti: string;
 
+  /** @throws PROTECTOR_UNAVAILABLE for a TCTI that could start a program */
   constructor(runner: CommandRunner, tcti: string) {
+    requireTpmDriver(tcti);
     this.#runner = runner;
     this.#tcti = tcti;
   }

@@ -15,7 +15,10 @@ my %formats = (
     'pve-storage-vgname' => qr/[A-Za-z0-9._-][A-Za-z0-9._+-]*/,
     'pve-storage-id'     => qr/[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]/,
 );
-my %standard;
+my %standard = (
+    'pve-node' => { description => 'The cluster node name.', type => 'string', pattern => '[a-zA-Z0-9-]+' },
+    'pve-vmid' => { description => 'The (unique) ID of the VM.', type => 'integer', minimum => 100, maximum => 999999999 },
+);
 
 sub register_format ($name, $check, @) { $formats{$name} = $check; return }
 

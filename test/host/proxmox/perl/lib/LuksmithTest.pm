@@ -15,8 +15,8 @@ use JSON ();
 use Scalar::Util ();
 
 our @EXPORT = qw(
-    answers asked config dies_like forget_asked luks_file real_engine repository requests root spit storages untainted
-    with_programs
+    answers asked config dies_like forget_asked luks_file real_engine repository requests root spit stdout_of storages
+    untainted with_programs
 );
 
 my ($repository, $root);
@@ -92,6 +92,17 @@ sub spit ($path, $text) {
     print {$fh} $text;
     close($fh) or die "$path: $!\n";
     return $path;
+}
+
+# What $code writes to standard output.
+sub stdout_of ($code) {
+    open(my $saved, '>&', \*STDOUT)        or die "$!\n";
+    open(STDOUT, '>', "$root/stdout") or die "$!\n";
+    $code->();
+    open(STDOUT, '>&', $saved)       or die "$!\n";
+    open(my $fh, '<', "$root/stdout") or die "$!\n";
+    local $/ = undef;
+    return readline($fh);
 }
 
 # A real LUKS1 volume whose guest sees so many bytes; its passphrase is "test".

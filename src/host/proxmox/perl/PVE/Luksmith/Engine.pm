@@ -70,9 +70,14 @@ sub hook ($event, $vmid, $phase, $input) {
     return;
 }
 
+# With JSON as its input; otherwise as run_on_text.
+sub run ($command, $input, $limit, $out, $err) {
+    return run_on_text($command, JSON->new->utf8->canonical->encode($input), $limit, $out, $err);
+}
+
 # Returns the exit code. Dies if the engine cannot be started, takes too long, or is ended by a signal, and with what a
 # signal handler dies with; the engine has ended by then.
-sub run ($command, $input, $limit, $out, $err) {
+sub run_on_text ($command, $text, $limit, $out, $err) {
     my ($script, @arguments) = $command->@*;
     my $node = $PVE::Luksmith::Paths::NODE;
     my $path = "$PVE::Luksmith::Paths::ENGINE/$script";
@@ -80,8 +85,7 @@ sub run ($command, $input, $limit, $out, $err) {
     missing("luksmith's own program", $path) if !-r $path;
 
     local %ENV = (PATH => '/usr/sbin:/usr/bin:/sbin:/bin', HOME => '/root', LC_ALL => 'C');
-    my $json = JSON->new->utf8->canonical->encode($input);
-    my ($code, $problem) = PVE::Luksmith::Process::run([$node, $path, @arguments], $json, $limit, $out, $err);
+    my ($code, $problem) = PVE::Luksmith::Process::run([$node, $path, @arguments], $text, $limit, $out, $err);
     die "luksmith's engine failed: $problem\n" if !defined($code);
     return $code;
 }

@@ -28,6 +28,17 @@ my $API = 15;
 # pveproxy loads this as www-data; whatever goes wrong here must not keep it from starting
 eval { PVE::Luksmith::Wraps::install(); 1 } or warn "luksmith: $@";
 
+# What serves the API has compiled all of it by INIT: on a clash of paths only ours can fail. Too late for INIT are
+# programs that load storages while they run, which serve nothing.
+no warnings 'void';    ## no critic (ProhibitNoWarnings)
+
+INIT {
+    if ($INC{'PVE/API2/Cluster.pm'}) {
+        eval { require PVE::Luksmith::Panel; PVE::Luksmith::Panel::install(); 1 } or warn "luksmith: $@";
+    }
+}
+use warnings 'void';
+
 # -- what this type is
 
 sub api {

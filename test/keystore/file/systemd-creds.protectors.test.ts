@@ -186,5 +186,7 @@ describe("another protector", () => {
         operation === "create" ? ["file ", "file recovery"] : ["file ", "systemd-creds "],
       );
     },
+    // dozens of runs, each under strace
+    300_000,
   );
 });

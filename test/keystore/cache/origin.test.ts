@@ -6,8 +6,8 @@ import { readJson } from "../../tooling/project-files.js";
 /** What may change while a keystore stays the same: what it is called, how we log in, and how long we wait. */
 const NO_ORIGIN = [
   ...["$ref", "name", "auth", "timeout", "method", "directory", "protector", "version", "object"],
-  ...["user", "userDomain", "passwordFile", "id", "secretFile", "caFile", "certificateFile", "keyFile"],
-  ...["minVersion"],
+  ...["user", "userDomain", "password", "passwordFile", "id", "secret", "secretFile", "token", "tokenFile"],
+  ...["caFile", "certificateFile", "keyFile", "minVersion"],
 ];
 
 const vault = { name: "v", type: "vault", url: "https://a.example", mount: "secret", tls: {}, timeout: 8 };

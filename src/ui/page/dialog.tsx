@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useId, useRef } from "react";
+import { FOCUS_HOME, focusedAgain } from "./shell/kept-focus.js";
 
 interface Props {
   readonly title: string;
@@ -13,11 +14,12 @@ export function Dialog({ title, onClose, children }: Props) {
   useEffect(() => {
     const dialog = place.current;
     const before = document.activeElement;
+    const giveBack = before instanceof HTMLElement ? focusedAgain(before) : undefined;
     dialog?.showModal();
     return () => {
       dialog?.close();
       // removed together with the dialog, the browser would forget it
-      if (before instanceof HTMLElement) before.focus();
+      giveBack?.();
     };
   }, []);
   return (
@@ -31,7 +33,7 @@ export function Dialog({ title, onClose, children }: Props) {
         onClose();
       }}
     >
-      <h2 id={heading} className="luksmith-dialog-title" tabIndex={-1}>
+      <h2 id={heading} className="luksmith-dialog-title" tabIndex={-1} {...FOCUS_HOME}>
         {title}
       </h2>
       {children}

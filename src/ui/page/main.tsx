@@ -2,6 +2,7 @@ import { createRoot } from "react-dom/client";
 import type { Transport } from "../api/transport.js";
 import { App } from "./shell/app.js";
 import { ErrorBoundary } from "./shell/error-boundary.js";
+import { keepFocus } from "./shell/kept-focus.js";
 import { followTheme } from "./shell/theme.js";
 import { type Cockpit, CockpitTransport } from "./transports/cockpit.js";
 import { LocalTransport } from "./transports/local.js";
@@ -16,6 +17,7 @@ declare global {
 }
 
 followTheme(window);
+keepFocus(document);
 const place = document.getElementById("luksmith");
 if (place === null) throw new Error("the page has no place for Luksmith");
 createRoot(place).render(

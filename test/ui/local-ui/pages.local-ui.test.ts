@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { type BarbicanServer, startBarbican } from "../../lab/barbican-server.js";
 import { accessibilityProblems, screenshot } from "../../lab/page-checks.js";
 import { localUiForThisFile } from "./each-test.js";
-import { pressAt } from "./focus.js";
+import { isFocused, pressAt } from "./focus.js";
 import { beginProtect, openGuest, openProtect } from "./guests-page.js";
 import { furnish } from "./scene.js";
 import { fieldsOf, openSettings, testConnection } from "./settings-page.js";
@@ -80,8 +80,9 @@ it("a guest is encrypted without a mouse, and the focus is never lost", async ()
   const { host } = ui();
   const guest = await host.guest("web1", ["raw"]);
   const page = await ui().open();
-  await page.getByRole("button", { name: "web1", exact: true }).waitFor();
-  await pressAt(page, page.getByRole("button", { name: "web1", exact: true }), "Enter");
+  const row = page.getByRole("button", { name: "web1", exact: true });
+  await row.waitFor();
+  await pressAt(page, row, "Enter");
   const begin = page.getByRole("button", { name: "Encrypt disks of web1" });
   await pressAt(page, begin, "Enter");
   const dialog = page.getByRole("dialog", { name: "Encrypt disks of web1" });
@@ -89,12 +90,41 @@ it("a guest is encrypted without a mouse, and the focus is never lost", async ()
   expect(await dialog.getByRole("radio", { name: "They are new and empty" }).isChecked()).toBe(true);
   await pressAt(page, dialog.getByRole("button", { name: "Show what would be done" }), "Enter");
   await dialog.getByRole("button", { name: "Encrypt now" }).waitFor();
+  // the button that was pressed is gone, and nothing takes its place that a second Enter could press
+  const heading = dialog.getByRole("heading", { name: "Encrypt disks of web1" });
+  await expect.poll(() => isFocused(heading)).toBe(true);
   await pressAt(page, dialog.getByRole("button", { name: "Encrypt now" }), "Enter");
   await dialog.getByText("Done. The guest's next start formats what is new.").waitFor();
+  // there is nothing left to encrypt: the button that has opened the dialog is gone before the dialog is
+  await begin.waitFor({ state: "detached" });
   await pressAt(page, dialog.getByRole("button", { name: "Close" }), "Enter");
   await dialog.waitFor({ state: "detached" });
-  expect(await page.evaluate("document.activeElement !== document.body")).toBe(true);
+  expect(await isFocused(row)).toBe(true);
   expect(Object.keys(await host.blocks(guest))).toEqual(["vda"]);
+});
+
+it("the focus goes to the guest where its button is taken away", async () => {
+  await ui().host.guest("web1", ["raw"]);
+  const page = await ui().open();
+  await openGuest(page, "web1");
+  await page.getByRole("button", { name: "Encrypt disks of web1" }).focus();
+  await ui().host.must("protect", "web1");
+  // not by the button of the page, which would have the focus
+  await page.evaluate("document.querySelector('.luksmith-reading button').click()");
+  await page.getByRole("button", { name: "Encrypt disks of web1" }).waitFor({ state: "detached" });
+  expect(await isFocused(page.getByRole("button", { name: "web1", exact: true }))).toBe(true);
+});
+
+it("a click beside everything takes the focus away, and nothing brings it back", async () => {
+  await ui().host.guest("web1", ["raw"]);
+  const page = await ui().open();
+  await openGuest(page, "web1");
+  await page.getByRole("button", { name: "Encrypt disks of web1" }).focus();
+  await page.getByText("Luksmith", { exact: true }).click();
+  await ui().host.must("protect", "web1");
+  await page.evaluate("document.querySelector('.luksmith-reading button').click()");
+  await page.getByRole("button", { name: "Encrypt disks of web1" }).waitFor({ state: "detached" });
+  expect(await page.evaluate("document.activeElement === document.body")).toBe(true);
 });
 
 /** One in each scheme, which axe-core looks at as well. */

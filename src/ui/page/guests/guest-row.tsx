@@ -1,4 +1,5 @@
 import { memo, useId, useState } from "react";
+import { FOCUS_HOME } from "../shell/kept-focus.js";
 import { Tag } from "../tag.js";
 import { countVerdicts } from "./count-verdicts.js";
 import type { Guest } from "./guest.js";
@@ -30,6 +31,7 @@ export const GuestRow = memo(function GuestRow({ guest, takenAt, job, onProtect,
             aria-expanded={isOpen}
             aria-controls={isOpen ? details : undefined}
             onClick={() => setOpen(!isOpen)}
+            {...FOCUS_HOME}
           >
             <span aria-hidden="true">{isOpen ? "▾" : "▸"}</span> {guest.name}
           </button>

@@ -2,6 +2,7 @@ import { useDeferredValue, useState } from "react";
 import { Spinner } from "@patternfly/react-core/dist/esm/components/Spinner/index.js";
 import type { UiApi } from "../../api/ui-api.js";
 import { FailureNotice } from "../failure-notice.js";
+import { FOCUS_HOME } from "../shell/kept-focus.js";
 import { Exports } from "./exports.js";
 import { EVERYTHING, matching } from "./filter.js";
 import { FilterBar } from "./filter-bar.js";
@@ -37,7 +38,9 @@ export function GuestsPage({ api, place }: Props) {
   }
   return (
     <>
-      <h1>Guests</h1>
+      <h1 tabIndex={-1} {...FOCUS_HOME}>
+        Guests
+      </h1>
       <ReadingBar status={status} isReading={isReading} onRead={readAgain}>
         {status && hasGuests && <Exports api={api} status={status} />}
         {status && <ReapButton onOpen={() => setReaping(true)} />}

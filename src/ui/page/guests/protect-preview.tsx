@@ -23,12 +23,8 @@ export function ProtectPreview({ preview, onConfirm, onBack }: Props) {
         <Steps key={device} device={device} progress={progress} />
       ))}
       <div className="luksmith-buttons">
-        {isNeeded && (
-          <Button autoFocus onClick={onConfirm}>
-            Encrypt now
-          </Button>
-        )}
-        <Button autoFocus={!isNeeded} variant="secondary" onClick={onBack}>
+        {isNeeded && <Button onClick={onConfirm}>Encrypt now</Button>}
+        <Button variant="secondary" onClick={onBack}>
           Back
         </Button>
       </div>

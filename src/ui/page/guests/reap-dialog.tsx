@@ -62,13 +62,7 @@ export function ReapDialog({ api, onClose, onCleaned }: Props) {
             Clean up
           </Button>
         )}
-        {/* mounted anew when the other one goes, which had the focus */}
-        <Button
-          key={cleaned === undefined ? "before" : "after"}
-          autoFocus={cleaned !== undefined}
-          variant="secondary"
-          onClick={onClose}
-        >
+        <Button variant="secondary" onClick={onClose}>
           Close
         </Button>
       </div>

@@ -3,6 +3,7 @@ import { Spinner } from "@patternfly/react-core/dist/esm/components/Spinner/inde
 import { useCallback, useEffect, useState } from "react";
 import type { SettingsGetOutput } from "../../../generated/settings-get.js";
 import type { UiApi } from "../../api/ui-api.js";
+import { FOCUS_HOME } from "../shell/kept-focus.js";
 import { SettingsForm } from "./settings-form.js";
 import { Trouble } from "./trouble.js";
 import { useEditor } from "./use-editor.js";
@@ -29,7 +30,9 @@ export function SettingsPage({ api }: Props) {
   useEffect(load, [load]);
   return (
     <div className="luksmith-settings">
-      <h1>Settings</h1>
+      <h1 tabIndex={-1} {...FOCUS_HOME}>
+        Settings
+      </h1>
       <Loaded api={api} loading={loading} load={load} />
     </div>
   );

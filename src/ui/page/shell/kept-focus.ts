@@ -10,21 +10,19 @@ export const FOCUS_HOME = { "data-focus-home": "" } as const;
  * {@link FOCUS_HOME}.
  */
 export function keepFocus(page: Document): void {
-  let last: Element | undefined;
-  let giveBack = () => {};
+  let last: { readonly element: HTMLElement; readonly giveBack: () => void } | undefined;
   page.addEventListener("focusin", ({ target }) => {
-    if (!(target instanceof HTMLElement)) return;
-    last = target;
-    giveBack = focusedAgain(target);
+    if (target instanceof HTMLElement) last = { element: target, giveBack: focusedAgain(target) };
   });
   page.addEventListener("focusout", ({ target }) => {
     // taken from an element that stays, by a click beside it: nobody wants it back
     queueMicrotask(() => {
-      if (target === last && last?.isConnected) last = undefined;
+      if (last?.element === target && last.element.isConnected) last = undefined;
     });
   });
   new MutationObserver(() => {
-    if (last === undefined || last.isConnected || page.activeElement !== page.body) return;
+    if (last === undefined || last.element.isConnected || page.activeElement !== page.body) return;
+    const { giveBack } = last;
     last = undefined;
     giveBack();
   }).observe(page.body, { childList: true, subtree: true });

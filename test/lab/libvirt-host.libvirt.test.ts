@@ -1,7 +1,7 @@
 import { execa } from "execa";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { hostname } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -26,7 +26,14 @@ function namespaceOf(pid: string): string | undefined {
   }
 }
 
-const mounts = () => readFileSync("/proc/self/mountinfo", "utf8");
+/** The mounts of the machine, without those that tests beside this one have in their own temporary directories. */
+function mounts(own?: string): string[] {
+  const all = readFileSync("/proc/self/mountinfo", "utf8").trimEnd().split("\n");
+  return all.filter((line) => {
+    const point = line.split(" ")[4] ?? "";
+    return !point.startsWith(`${tmpdir()}/`) || (own !== undefined && point.startsWith(own));
+  });
+}
 
 const PRODUCTION = [
   "/run/libvirt",
@@ -36,12 +43,12 @@ const PRODUCTION = [
   "/var/log/luksmith",
 ];
 
-/** What the machine has in the places that the private host uses. */
-function machine(): unknown[] {
+/** What the machine has in the places that the private host uses; `own`: the private host's directory. */
+function machine(own?: string): unknown[] {
   const directories = PRODUCTION.map((path) =>
     existsSync(path) ? readdirSync(path, { recursive: true }) : [],
   );
-  return [...directories, readFileSync("/etc/passwd", "utf8"), hostname(), mounts()];
+  return [...directories, readFileSync("/etc/passwd", "utf8"), hostname(), mounts(own)];
 }
 
 async function until(what: () => boolean): Promise<void> {
@@ -62,12 +69,12 @@ describe("the private libvirt host", () => {
       "/var/log/luksmith/x",
       "/etc/libvirt/x",
     ]);
-    expect(machine()).toEqual(before);
+    expect(machine(host.dir)).toEqual(before);
     expect(processes()).toBeGreaterThan(2);
     await host.stop();
     await host.stop();
     expect([processes(), existsSync(host.dir)]).toEqual([0, false]);
-    expect(machine()).toEqual(before);
+    expect(machine(host.dir)).toEqual(before);
   });
 
   it("keeps guests running over a restart of its libvirtd", async () => {

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, truncateSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Bundle } from "./bundle.js";
 import { ADDRESSES } from "./network.js";
 import { answerFile, type Answer, END, type Operations, requestFile } from "./two-kernels-machine.js";
 import { runInUml, type UmlNetwork } from "./uml.js";
@@ -38,14 +39,16 @@ export async function startTwoKernels<T extends Operations>(
   const disk = join(directory, "disk");
   writeFileSync(disk, "");
   truncateSync(disk, options.diskSize);
+  const bundle = await Bundle.of(options.program);
   const cable = await Cable.lay(directory);
   const machines = cable.ends.map((network, index) => {
-    const argv = ["--import", "tsx", options.program, ADDRESSES[index]!];
-    return new Machine([process.execPath, ...argv], { disk, network, timeout: options.timeout });
+    const argv = [process.execPath, bundle.file, ADDRESSES[index]!];
+    return new Machine(argv, { disk, network, timeout: options.timeout });
   });
   const end = async () => {
     const ended = await Promise.allSettled(machines.map((machine) => machine.end()));
     await cable.remove();
+    bundle[Symbol.dispose]();
     for (const result of ended) if (result.status === "rejected") throw result.reason;
   };
   try {

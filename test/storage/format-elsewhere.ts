@@ -3,19 +3,17 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { afterAll } from "vitest";
 import type { FormatRequest } from "../../src/storage/storage-backend.js";
 import type { StorageFixture } from "../contract/storage-fixture.js";
+import { Bundle } from "../lab/bundle.js";
 import type { FormatOrder } from "./format-process.js";
 
 const SCRIPT = fileURLToPath(new URL("./format-process.ts", import.meta.url));
 
-/** The script as one plain file, which starts fast; made once for each test file. */
-let bundle: Promise<{ readonly directory: string; readonly file: string }> | undefined;
-afterAll(async () => {
-  if (bundle !== undefined) rmSync((await bundle).directory, { recursive: true });
-});
+/** Made once for each test file. */
+let bundle: Promise<Bundle> | undefined;
+afterAll(async () => (await bundle)?.[Symbol.dispose]());
 
 export interface FormatOptions {
   readonly killedBefore?: number;
@@ -43,7 +41,7 @@ export class FormatProcess implements Disposable {
       settings: this.fixture.settings,
       ...(killedBefore === undefined ? {} : { killedBefore }),
     };
-    const { file } = await (bundle ??= makeBundle());
+    const { file } = await (bundle ??= Bundle.of(SCRIPT));
     const [tool, ...args] = [...under, process.execPath, file, JSON.stringify(order)] as const;
     // one thread makes all file calls, so that strace counts them one after the other
     const env = { ...process.env, UV_THREADPOOL_SIZE: "1" };
@@ -59,12 +57,4 @@ export class FormatProcess implements Disposable {
   [Symbol.dispose](): void {
     rmSync(this.#directory, { recursive: true });
   }
-}
-
-async function makeBundle() {
-  const directory = mkdtempSync(join(tmpdir(), "luksmith-bundle-"));
-  const file = join(directory, "format-process.mjs");
-  const build = await rolldown({ input: SCRIPT, platform: "node", transform: { target: "node20" } });
-  await build.write({ file, format: "esm", codeSplitting: false });
-  return { directory, file };
 }

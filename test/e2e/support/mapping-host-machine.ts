@@ -33,7 +33,7 @@ const DEVICE = "/dev/ubda";
 const OTHER_KEYS = "/var/lib/luksmith/keystore-other";
 
 // not where only the types are wanted
-if (process.argv[1]?.endsWith("mapping-host-machine.ts")) await run(process.argv[2]!);
+if (process.argv[1]?.endsWith("mapping-host-machine.mjs")) await run(process.argv[2]!);
 
 async function run(address: string): Promise<void> {
   await using host = await LuksmithHost.start({ address });

@@ -1,22 +1,18 @@
-import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { lvm, VolumeGroup } from "../../lab/volume-group.js";
-import { RESULTS } from "../../lab/uml.js";
 import type { TestGuest } from "./guests.js";
 import { type Call, killPoints, runAndKill, someOf } from "./killed.js";
 import { digestInLuks, digestOf, sizeOf } from "./legacy-volumes.js";
 import { leftoversOf } from "./leftovers.js";
-import { LuksmithHost } from "./luksmith-host.js";
+import type { LuksmithHost } from "./luksmith-host.js";
 import { guestOn } from "./mapped.js";
+import { keep, kept, pathOf, runBoots } from "./power-cut-host.js";
 import { MIB, opensWith } from "./volumes.js";
 
 /**
- * `power-cut-life-machine.ts BOOT`, in User-Mode Linux with two disks: what the host keeps, and a physical volume. Each
- * boot but the first has the same command finish what the boot before was cut short in, and notes what it saw; each but
- * the last dies in the middle of the next one.
+ * The power goes in the middle of what changes a disk that holds data. The boot after that has the same command finish,
+ * and notes what it saw.
  */
 export interface Facts {
   /** Of the guest's start before the command is run again: undefined where that is not refused. */
@@ -34,8 +30,6 @@ export interface Facts {
   readonly left: readonly string[];
 }
 
-const STATE = "/mnt";
-const GROUP = "cut";
 const SIZE = 12 * MIB;
 /** Slow enough that the power goes in the middle of it. */
 const RATE = "2M";
@@ -43,49 +37,27 @@ const RATE = "2M";
 const [ROTATIONS, OF] = [3, 4];
 
 /** What is cut short, one a boot. */
-const CUTS = ["encrypt", "decrypt", ...Array.from({ length: ROTATIONS }, (_, index) => index)] as const;
+const WORKS = ["encrypt", "decrypt", ...Array.from({ length: ROTATIONS }, (_, index) => index)] as const;
 
 /** The number of times that the power goes. */
-export const TIMES = CUTS.length;
+export const CUTS = WORKS.length;
 
 // not where only the types are wanted
-if (process.argv[1]?.endsWith("power-cut-life-machine.ts")) await run(Number(process.argv[2]));
-
-async function run(boot: number): Promise<void> {
-  if (boot === 0) makeDisks();
-  else bringUp();
-  await using host = await LuksmithHost.start({ state: STATE });
-  if (boot === 0) await prepare(host);
-  else keep(`facts-${boot}`, await recover(host, CUTS[boot - 1]!));
-  const next = CUTS[boot];
-  if (next === undefined) {
-    const all = CUTS.map((_, index) => kept(`facts-${index + 1}`));
-    writeFileSync(join(RESULTS, "facts"), JSON.stringify(all));
-  } else {
-    await cut(host, next);
-  }
-}
-
-function makeDisks(): void {
-  execFileSync("mkfs.ext4", ["-q", "/dev/ubda"]);
-  execFileSync("mount", ["/dev/ubda", STATE]);
-  const group = new VolumeGroup({ name: GROUP, device: "/dev/ubdb" });
-  for (const name of ["moved", "rotated"]) {
-    group.create(name, SIZE);
-    writeFileSync(pathOf(name), randomBytes(SIZE), { flush: true });
-  }
-}
-
-function bringUp(): void {
-  execFileSync("mount", ["/dev/ubda", STATE]);
-  lvm("vgchange", "--quiet", "--activate", "y", GROUP);
-}
+if (process.argv[1]?.endsWith("power-cut-life-machine.mjs"))
+  await runBoots({
+    volumes: { moved: SIZE, rotated: SIZE },
+    cuts: CUTS,
+    prepare,
+    cut: (host, index) => cut(host, WORKS[index]!),
+    recover: (host, index) => recover(host, WORKS[index]!),
+  });
 
 /** Finds where a kill tells something, by a rotation that nobody cuts short. */
 async function prepare(host: LuksmithHost): Promise<void> {
   const guests: Record<string, TestGuest> = {};
   const digests: Record<string, string> = {};
   for (const name of ["moved", "rotated"]) {
+    writeFileSync(pathOf(name), randomBytes(SIZE), { flush: true });
     guests[name] = await guestOn(host, name, pathOf(name));
     digests[name] = digestOf(pathOf(name), SIZE);
   }
@@ -96,9 +68,9 @@ async function prepare(host: LuksmithHost): Promise<void> {
   keep("digests", digests);
 }
 
-type Cut = (typeof CUTS)[number];
+type Work = (typeof WORKS)[number];
 
-async function cut(host: LuksmithHost, what: Cut): Promise<void> {
+async function cut(host: LuksmithHost, what: Work): Promise<void> {
   if (typeof what === "number") {
     await runAndKill(host, { argv: argvOf(host, what) }, (kept("points") as Call[])[what]!);
   } else {
@@ -108,10 +80,9 @@ async function cut(host: LuksmithHost, what: Cut): Promise<void> {
     const ended = running.then(({ stderr }) => Promise.reject(new Error(`it has ended: ${stderr}`)));
     while (at("moved", middle).equals(before)) await Promise.race([sleep(20), ended]);
   }
-  writeFileSync("/proc/sysrq-trigger", "c");
 }
 
-async function recover(host: LuksmithHost, what: Cut): Promise<Facts> {
+async function recover(host: LuksmithHost, what: Work): Promise<Facts> {
   const name = nameOf(what);
   const guest = (kept("guests") as Record<string, TestGuest>)[name]!;
   const isMoved = typeof what !== "number";
@@ -152,18 +123,14 @@ async function digestSeen(host: LuksmithHost, guest: TestGuest): Promise<string>
   return digestInLuks(pathOf(guest.name), passphrase, SIZE, host.libvirt.dir);
 }
 
-function argvOf(host: LuksmithHost, what: Cut): string[] {
+function argvOf(host: LuksmithHost, what: Work): string[] {
   if (what === "encrypt") return host.command("protect", nameOf(what), "--convert", "--in-place");
   if (what === "decrypt") return host.command("unprotect", nameOf(what), "--yes", "--in-place");
   return host.command("rotate", nameOf(what));
 }
 
-function nameOf(what: Cut): string {
+function nameOf(what: Work): string {
   return typeof what === "number" ? "rotated" : "moved";
-}
-
-function pathOf(name: string): string {
-  return `/dev/${GROUP}/${name}`;
 }
 
 function at(name: string, offset: number): Buffer {
@@ -173,15 +140,4 @@ function at(name: string, offset: number): Buffer {
   readSync(fd, bytes, 0, bytes.length, offset);
   closeSync(fd);
   return bytes;
-}
-
-function keep(name: string, value: unknown): void {
-  const fd = openSync(join(STATE, name), "w");
-  writeFileSync(fd, JSON.stringify(value));
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-function kept(name: string): unknown {
-  return JSON.parse(readFileSync(join(STATE, name), "utf8"));
 }

@@ -1,21 +1,18 @@
-import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { lvm, VolumeGroup } from "../../lab/volume-group.js";
-import { RESULTS } from "../../lab/uml.js";
 import type { TestGuest } from "./guests.js";
 import { inGuest } from "./in-guest.js";
 import { type Call, killPoints, runAndKill, someOf } from "./killed.js";
 import { type Leftovers, leftoversOf } from "./leftovers.js";
-import { LuksmithHost } from "./luksmith-host.js";
+import type { LuksmithHost } from "./luksmith-host.js";
 import { guestOn, mappedDisks } from "./mapped.js";
+import { keep, kept, pathOf, runBoots, STATE } from "./power-cut-host.js";
 import { luksUuidOf, MIB } from "./volumes.js";
 
 /**
- * `power-cut-machine.ts BOOT`, in User-Mode Linux with two disks: what the host keeps, and a physical volume. Each boot
- * but the first has `protect` finish what the boot before was cut short in, starts that guest, and notes what it saw;
- * each but the last has `protect` begin with another guest, and dies in the middle of it.
+ * The power goes in the middle of `protect`. The boot after that has `protect` finish, starts the guest, and notes what
+ * it saw.
  */
 export interface Facts {
   /** At which call the power went. */
@@ -38,43 +35,18 @@ export interface Facts {
 /** The number of times that the power goes. */
 export const CUTS = 4;
 
-const STATE = "/mnt";
-const GROUP = "cut";
+const SIZE = 16 * MIB;
 const NAMES = Array.from({ length: CUTS + 1 }, (_, index) => `web${index}`);
 
 // not where only the types are wanted
-if (process.argv[1]?.endsWith("power-cut-machine.ts")) await run(Number(process.argv[2]));
-
-async function run(boot: number): Promise<void> {
-  if (boot === 0) makeDisks();
-  else bringUp();
-  await using host = await LuksmithHost.start({ state: STATE });
-  if (boot === 0) await prepare(host);
-  else keep(`facts-${boot}`, await recover(host, boot));
-  if (boot === CUTS) {
-    const all = NAMES.slice(1).map((_, index) => kept(`facts-${index + 1}`));
-    writeFileSync(join(RESULTS, "facts"), JSON.stringify(all));
-  } else {
-    await cut(host, boot + 1);
-  }
-}
-
-function makeDisks(): void {
-  execFileSync("mkfs.ext4", ["-q", "/dev/ubda"]);
-  execFileSync("mount", ["/dev/ubda", STATE]);
-  const group = new VolumeGroup({ name: GROUP, device: "/dev/ubdb" });
-  for (const name of [...NAMES, "other"]) group.create(name, 16 * MIB);
-  writeFileSync(pathOf("other"), randomBytes(16 * MIB));
-  execFileSync("sync");
-}
-
-function bringUp(): void {
-  execFileSync("mount", ["/dev/ubda", STATE]);
-  lvm("vgchange", "--quiet", "--activate", "y", GROUP);
+if (process.argv[1]?.endsWith("power-cut-machine.mjs")) {
+  const volumes = Object.fromEntries([...NAMES, "other"].map((name) => [name, SIZE]));
+  await runBoots({ volumes, cuts: CUTS, prepare, cut, recover });
 }
 
 /** Finds where a kill tells something, by one that nobody cuts short. */
 async function prepare(host: LuksmithHost): Promise<void> {
+  writeFileSync(pathOf("other"), randomBytes(SIZE), { flush: true });
   const guests = [];
   for (const name of NAMES) guests.push(await guestOn(host, name, pathOf(name)));
   const points = await killPoints(host, protect(host, NAMES[0]!));
@@ -83,18 +55,17 @@ async function prepare(host: LuksmithHost): Promise<void> {
   keep("other", digestOf("other"));
 }
 
-async function cut(host: LuksmithHost, number: number): Promise<void> {
-  const point = (kept("points") as Call[])[number - 1]!;
-  await runAndKill(host, protect(host, NAMES[number]!), point);
-  writeFileSync(unsyncedFile(number), "x");
-  writeFileSync("/proc/sysrq-trigger", "c");
+async function cut(host: LuksmithHost, index: number): Promise<void> {
+  await runAndKill(host, protect(host, nameOf(index)), pointOf(index));
+  writeFileSync(unsyncedFile(index), "x");
 }
 
-async function recover(host: LuksmithHost, number: number): Promise<Facts> {
-  const [guest, point] = [(kept("guests") as TestGuest[])[number]!, (kept("points") as Call[])[number - 1]!];
+async function recover(host: LuksmithHost, index: number): Promise<Facts> {
+  const guest = (kept("guests") as TestGuest[]).find(({ name }) => name === nameOf(index))!;
+  const point = pointOf(index);
   const again = protect(host, guest.name).argv;
   // the guest's start formats what protect has not
-  const { exitCode, stderr } = await host.libvirt.exec(number % 2 === 0 ? again.slice(0, -1) : again);
+  const { exitCode, stderr } = await host.libvirt.exec(index % 2 === 0 ? again : again.slice(0, -1));
   const { vda } = await mappedDisks(host, guest);
   await host.start(guest);
   await inGuest(host, guest, 0, "write -P 0x5a 1M 64k");
@@ -104,7 +75,7 @@ async function recover(host: LuksmithHost, number: number): Promise<Facts> {
   for (const { uuid } of keys) (await host.key(uuid)).passphrase.dispose();
   return {
     ...{ cutAt: `${point.name} number ${point.n}`, exitCode, stderr, wrote },
-    unsyncedIsThere: existsSync(unsyncedFile(number)) && readFileSync(unsyncedFile(number)).length > 0,
+    unsyncedIsThere: existsSync(unsyncedFile(index)) && readFileSync(unsyncedFile(index)).length > 0,
     key: vda?.secret ?? "none",
     header: await luksUuidOf(pathOf(guest.name), "raw"),
     states: keys.map(({ state }) => state),
@@ -113,31 +84,25 @@ async function recover(host: LuksmithHost, number: number): Promise<Facts> {
   };
 }
 
-function unsyncedFile(number: number): string {
-  return join(STATE, `unsynced-${number}`);
+/** The first one is of the guest that nobody disturbs. */
+function nameOf(index: number): string {
+  return NAMES[index + 1]!;
+}
+
+function pointOf(index: number): Call {
+  return (kept("points") as Call[])[index]!;
+}
+
+function unsyncedFile(index: number): string {
+  return join(STATE, `unsynced-${index}`);
 }
 
 function protect(host: LuksmithHost, name: string) {
   return { argv: host.command("protect", name, "--engine", "dm-crypt", "--now") };
 }
 
-function pathOf(name: string): string {
-  return `/dev/${GROUP}/${name}`;
-}
-
 function digestOf(name: string): string {
   return createHash("sha256")
     .update(readFileSync(pathOf(name)))
     .digest("hex");
-}
-
-function keep(name: string, value: unknown): void {
-  const fd = openSync(join(STATE, name), "w");
-  writeFileSync(fd, JSON.stringify(value));
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-function kept(name: string): unknown {
-  return JSON.parse(readFileSync(join(STATE, name), "utf8"));
 }

@@ -3,10 +3,10 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { MappingRequest } from "../../../src/encryption/encryption-provider.js";
 import { asLuksmithError } from "../../../src/error/luksmith-error.js";
+import { Bundle } from "../../lab/bundle.js";
 import { loops, mapper, MappingLab, mappingNames, read, write } from "./mapping-lab.js";
 import type { MappingOrder } from "./mapping-process.js";
 
@@ -17,15 +17,15 @@ const LONG = 300_000;
 const NOTHING = { mappings: [], claims: [] };
 
 let directory: string;
-let script: string;
+let script: Bundle;
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "luksmith-bundle-"));
-  script = join(directory, "mapping-process.mjs");
-  const build = await rolldown({ input: SCRIPT, platform: "node", transform: { target: "node20" } });
-  await build.write({ file: script, format: "esm", codeSplitting: false });
-  await build.close();
+  directory = mkdtempSync(join(tmpdir(), "luksmith-passphrase-"));
+  script = await Bundle.of(SCRIPT);
 });
-afterAll(() => rmSync(directory, { recursive: true }));
+afterAll(() => {
+  rmSync(directory, { recursive: true });
+  script[Symbol.dispose]();
+});
 
 let lab: MappingLab;
 let loopsBefore: string[];
@@ -39,7 +39,7 @@ async function elsewhere(order: Pick<MappingOrder, "what" | "request" | "killed"
   const passphraseFile = join(directory, "passphrase");
   lab.passphrase.use((bytes) => writeFileSync(passphraseFile, bytes, { mode: 0o600 }));
   const whole: MappingOrder = { ...order, passphraseFile, places: lab.places };
-  const [tool, ...args] = [process.execPath, script, JSON.stringify(whole)] as [string, ...string[]];
+  const [tool, ...args] = [process.execPath, script.file, JSON.stringify(whole)] as [string, ...string[]];
   const child = spawn(tool, args, { stdio: ["ignore", "pipe", "inherit"] });
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));

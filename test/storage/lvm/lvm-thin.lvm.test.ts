@@ -14,4 +14,6 @@ afterAll(() => group[Symbol.dispose]());
 storageBackendContract("lvm-thin", () => new LvmWorkshop(group, "lvm-thin"), {
   allocates: "allocates",
   formats: ["luks", "luksv2", "plain"],
+  // thick volumes show the rest: once a volume is active, the same lines make and change its header
+  tried: ["plain"],
 });

@@ -1,26 +1,21 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { closeIdleExports } from "../../../../src/host/proxmox/export/idle-exports.js";
+import { Bundle } from "../../../lab/bundle.js";
 import type { EngineOrder } from "./engine-process.js";
 import { errorOfWriting, ExportWorkshop, readBytes, writeBytes } from "./export-workshop.js";
 
 const SCRIPT = fileURLToPath(new URL("engine-process.ts", import.meta.url));
 const NAME = "vm-100-disk-0";
 
-let directory: string;
-let bundle: string;
+let bundle: Bundle;
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "luksmith-bundle-"));
-  bundle = join(directory, "engine-process.mjs");
-  const build = await rolldown({ input: SCRIPT, platform: "node", transform: { target: "node20" } });
-  await build.write({ file: bundle, format: "esm", codeSplitting: false });
+  bundle = await Bundle.of(SCRIPT);
 });
-afterAll(() => rmSync(directory, { recursive: true }));
+afterAll(() => bundle[Symbol.dispose]());
 
 let workshop: ExportWorkshop;
 beforeEach(async () => {
@@ -41,7 +36,7 @@ async function engine(op: EngineOrder["op"], call: string, nth: number): Promise
     "-e",
     `inject=${call}:signal=KILL:when=${nth}`,
   ];
-  const child = spawn("strace", [...inject, process.execPath, bundle, JSON.stringify(order)], {
+  const child = spawn("strace", [...inject, process.execPath, bundle.file, JSON.stringify(order)], {
     env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
     stdio: ["ignore", "pipe", "inherit"],
   });

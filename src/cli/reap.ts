@@ -11,10 +11,11 @@ import { Settlement } from "../migration/settlement.js";
 import { KeyLocks } from "../keystore/key-locks.js";
 import { GuestLocks } from "../plan/guest-locks.js";
 import { KeyUses } from "../rotate/key-uses.js";
-import { isTimeToLook, reapFormerKeys } from "../reap/former-keys.js";
+import { reapFormerKeys } from "../reap/former-keys.js";
 import { wakePausedGuests } from "../reap/paused-guests.js";
 import { type Reaped, Reaper } from "../reap/reaper.js";
 import { renderReaped } from "../reap/render.js";
+import { isTimeToLook, noteLook } from "../reap/stamp.js";
 import {
   ARRIVALS,
   AUDIT,
@@ -70,9 +71,7 @@ export function reapCommand(): Command {
           ...(await wakePaused(container, locks, manner)),
           ...(await reaper.reap(manner)),
           ...(await reapProxmox(container, { locks, keyLocks }, manner)),
-          ...(timer && manner === "apply" && !isTimeToLook(FORMER_STAMP)
-            ? []
-            : await reapFormer(container, { locks, keyLocks }, manner)),
+          ...(looksForFormer(manner, timer) ? await reapFormer(container, { locks, keyLocks }, manner) : []),
         ];
         if (manner === "apply") await annotateAll(container);
         const clean = leftovers.every(({ outcome }) => outcome === "cleaned");
@@ -97,7 +96,14 @@ async function wakePaused(
   return mirror === undefined ? [] : await wakePausedGuests(manner, { mirror, locks });
 }
 
-/** Once an hour by the timer; whoever else calls the command means it. */
+/** Once an hour by the timer, which comes every few minutes; whoever else calls the command means it. */
+function looksForFormer(manner: "apply" | "dry-run", timer: true | undefined): boolean {
+  if (!timer || manner === "dry-run") return true;
+  if (!isTimeToLook(FORMER_STAMP)) return false;
+  noteLook(FORMER_STAMP);
+  return true;
+}
+
 async function reapFormer(
   container: Container,
   locks: { readonly locks: GuestLocks; readonly keyLocks: KeyLocks },

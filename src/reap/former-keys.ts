@@ -1,9 +1,5 @@
-import { statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import type { AuditLog } from "../audit/audit-log.js";
 import { asLuksmithError } from "../error/luksmith-error.js";
-import { makeDirectory } from "../fs/atomic-file.js";
-import { ifThere } from "../fs/if-there.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import { type KeyLocks, lockedWith } from "../keystore/key-locks.js";
@@ -15,8 +11,6 @@ import { isProvenCurrent, type ProofSources } from "./proven-current.js";
 import type { Reaped } from "./reaper.js";
 
 const DAY = 86_400_000;
-/** Milliseconds from one look of the timer to the next: keystores are asked for all that they have. */
-const PAUSE = 3_600_000;
 
 export interface FormerKeysResources extends ProofSources {
   /** Days that former passphrases are kept. */
@@ -50,17 +44,6 @@ export async function reapFormerKeys(
   const sources = { ...resources, uses: () => (uses ??= resources.uses()) };
   for (const key of await formerKeys(resources)) reaped.push(...(await reapKey(manner, key, sources)));
   return reaped;
-}
-
-/** Whether the timer, which comes every few minutes, is to look again; notes that it does. */
-export function isTimeToLook(stamp: string): boolean {
-  const last = ifThere(() => statSync(stamp).mtimeMs);
-  const age = Date.now() - (last ?? 0);
-  // a clock that was put back
-  if (age >= 0 && age < PAUSE) return false;
-  makeDirectory(dirname(stamp), 0o700);
-  writeFileSync(stamp, "", { mode: 0o600 });
-  return true;
 }
 
 async function formerKeys({ keyring, keepFormer, now }: FormerKeysResources): Promise<FormerKey[]> {

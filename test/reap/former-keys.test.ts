@@ -1,4 +1,4 @@
-import { renameSync, utimesSync } from "node:fs";
+import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { KeyUse } from "../../src/audit/audit-log.js";
@@ -9,7 +9,7 @@ import type { FileKeystore } from "../../src/keystore/file/file-keystore.js";
 import { KeyLocks } from "../../src/keystore/key-locks.js";
 import { keyUuidOf } from "../../src/keystore/key-record.js";
 import { Keyring } from "../../src/keystore/keyring.js";
-import { isTimeToLook, reapFormerKeys } from "../../src/reap/former-keys.js";
+import { reapFormerKeys } from "../../src/reap/former-keys.js";
 import { KeyUses } from "../../src/rotate/key-uses.js";
 import { Secret } from "../../src/secret/secret.js";
 import { StorageRegistry } from "../../src/storage/index.js";
@@ -203,13 +203,5 @@ describe("former passphrases", () => {
     ]);
     expect(await reap(99, { keyring })).toEqual([]);
     expect(await kept()).toHaveLength(2);
-  });
-
-  it("are looked for once an hour by the timer", () => {
-    const stamp = join(temporaryDirectory(), "run/looked");
-    expect([isTimeToLook(stamp), isTimeToLook(stamp)]).toEqual([true, false]);
-    const earlier = Date.now() / 1000 - 3601;
-    utimesSync(stamp, earlier, earlier);
-    expect(isTimeToLook(stamp)).toBe(true);
   });
 });

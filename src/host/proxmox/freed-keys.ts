@@ -1,4 +1,4 @@
-import { rmSync, statSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { asLuksmithError } from "../../error/luksmith-error.js";
 import type { AuditLog } from "../../audit/audit-log.js";
@@ -14,6 +14,7 @@ import { canDelete, type Keystore } from "../../keystore/keystore.js";
 import type { Keyring } from "../../keystore/keyring.js";
 import type { GuestLocks } from "../../plan/guest-locks.js";
 import type { Reaped } from "../../reap/reaper.js";
+import { isTimeToLook, noteLook } from "../../reap/stamp.js";
 import type { EffectiveSettings } from "../../settings/settings.js";
 import type { StorageRegistry } from "../../storage/storage-registry.js";
 import { settledRecord } from "./bridge/volume-keys.js";
@@ -22,8 +23,6 @@ import { VolumesHere } from "./volumes-here.js";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-/** Milliseconds from one look to the next: keystores are asked for all that they have. */
-const PAUSE = HOUR;
 /** Milliseconds that destroying a volume takes at most, from when its key is marked. */
 const UNDER_WAY = HOUR;
 
@@ -55,12 +54,12 @@ export async function reapFreedKeys(
   resources: FreedKeysResources,
 ): Promise<Reaped[]> {
   const { places } = resources;
-  if (manner === "apply" && !isDue(places)) return [];
+  if (manner === "apply" && !isTimeToLook(stampOf(places))) return [];
   const keys = await freedKeys(resources.keyring);
   const volumes = new VolumesHere(resources);
   const reaped: Reaped[] = [];
   for (const key of keys) reaped.push(...(await reapKey(manner, key, volumes, resources)));
-  if (manner === "apply") ifThere(() => writeFileSync(stampOf(places), "", { mode: 0o600 }));
+  if (manner === "apply") noteLook(stampOf(places));
   return reaped;
 }
 
@@ -71,13 +70,6 @@ export function announceFreedKey(places: ProxmoxPlaces): void {
 
 function stampOf({ root }: ProxmoxPlaces): string {
   return join(root, "run/luksmith/looked-for-freed-keys");
-}
-
-function isDue(places: ProxmoxPlaces): boolean {
-  const last = ifThere(() => statSync(stampOf(places)).mtimeMs);
-  const age = Date.now() - (last ?? 0);
-  // a clock that was put back
-  return age >= PAUSE || age < 0;
 }
 
 /** Of all keystores that answer. */

@@ -262,7 +262,7 @@ describe("a conversion that fails", () => {
       await host().libvirt.define(plain.definition);
     };
     const argv = host().command("convert", "web1", "vda");
-    const points = someOf(await killPoints(host(), { argv }), 10);
+    const points = someOf(await killPoints(host(), { argv }), 6);
     await expectConverted(target, plain);
     const ends: string[] = [];
     for (const point of points) {

@@ -65,7 +65,7 @@ const runHere: Run = async (name, filters) => {
 };
 
 /** Much longer than the tests take on a slow machine. */
-const UML_TIMEOUT = 2_400_000;
+const UML_TIMEOUT = 3_600_000;
 
 const runInMachine: Run = async (name, filters) => {
   // device-mapper and LVM look at every device: no test file may see those of another

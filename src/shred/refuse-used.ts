@@ -1,10 +1,12 @@
 import { LuksmithError } from "../error/luksmith-error.js";
 import { shellWord } from "../error/shell-word.js";
 import type { ConversionNotes } from "../convert/conversion-notes.js";
+import { identityOf, outlivesRestart } from "../convert/volume-identity.js";
 import { findMapping } from "../encryption/dm-crypt/kernel-mapping.js";
 import type { Mappings } from "../encryption/encryption-provider.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import type { ConfiguredGuest, HostAdapter } from "../host/host-adapter.js";
+import type { ConversionNote } from "../generated/conversion-note.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import { findKeyUser } from "../plan/key-users.js";
 import { findConfiguredUser, findVolumeUser } from "../plan/volume-users.js";
@@ -43,7 +45,7 @@ export async function refuseUsed(
   if (guest === undefined) await refuseConfigured(target, lookup);
   else await refuseOfGuest(target, guest, lookup);
   refuseMapped(target, lookup);
-  refuseConverted(target, lookup);
+  await refuseConverted(target, lookup);
   if (target.volume.kind === "file" && target.volume.format === "qcow2")
     await refuseSnapshots(target, target.volume.path);
   if (target.volume.kind === "block" || target.volume.kind === "rbd") refuseUnseenSnapshots(target, lookup);
@@ -96,19 +98,47 @@ export function refuseMovedInPlace(target: ShredTarget, inPlace: string): void {
 }
 
 /** What a copy was made of, or is made of, holds the disk's content as well: with another key, or in clear. */
-function refuseConverted(target: ShredTarget, { conversions }: UseLookup): void {
+async function refuseConverted(target: ShredTarget, lookup: UseLookup): Promise<void> {
   const name = volumeName(target.volume);
-  for (const { guest, old, new: made, state } of conversions.naming(name)) {
-    if (state === "copying")
+  const notes = lookup.conversions
+    .naming(name)
+    .filter(({ new: made, state }) => state === "copying" || made.path === name);
+  if (notes.length === 0) return;
+  const guests = new Set((await lookup.host.listGuests()).map(({ id }) => id));
+  for (const note of notes) {
+    const { guest, old, new: made, state } = note;
+    if (!guests.has(guest.id)) await refuseLeftVolume(target, note, lookup);
+    else if (state === "copying")
       throw refused(target, `a copy from ${old.path} to ${made.path} has begun and has not ended`, ENDING);
-    if (made.path !== name) continue;
-    const how = old.key === undefined ? "in clear" : "with another key";
-    throw refused(
-      target,
-      `volume ${old.path} still has, ${how}, what the disk was copied from`,
-      `remove that first: luksmith purge ${shellWord(guest.name)}`,
-    );
+    else
+      throw refused(
+        target,
+        `volume ${old.path} still has, ${protectionOf(old)}, what the disk was copied from`,
+        `remove that first: luksmith purge ${shellWord(guest.name)}`,
+      );
   }
+}
+
+/** For a guest that is gone nobody ends the copy, nor purges: only a volume that is still there is in the way. */
+async function refuseLeftVolume(
+  target: ShredTarget,
+  { guest, disk, old, new: made }: ConversionNote,
+  { runner }: UseLookup,
+): Promise<void> {
+  const other = old.path === volumeName(target.volume) ? made : old;
+  const found = await identityOf(other, runner);
+  if (found === undefined) return;
+  const known = other.identity !== undefined && outlivesRestart(other.identity);
+  if (known && found !== other.identity) return;
+  throw refused(
+    target,
+    `volume ${other.path} may still have, ${protectionOf(other)}, what disk ${disk} of guest ${guest.name} had`,
+    "the guest is gone: if nobody needs that volume, remove it with its storage's own tools first",
+  );
+}
+
+function protectionOf({ key }: ConversionNote["old"]): string {
+  return key === undefined ? "in clear" : "with another key";
 }
 
 async function refuseConfigured(target: ShredTarget, { host }: UseLookup): Promise<void> {

@@ -4,7 +4,6 @@ import type { Change } from "../form/changes.js";
 import type { Field } from "../form/field.js";
 import type { Json } from "../form/json.js";
 import type { FieldProblem } from "../form/problems.js";
-import type { Removal } from "../form/removal.js";
 import { changeWords, placeWords } from "../form/words.js";
 import { type Html, markup } from "./html.js";
 import type { RequestProblem } from "./requests.js";
@@ -62,16 +61,12 @@ export function overlap(form: Field, edited: Json, overlapping: readonly Change[
   return markup`<b>Both of you have changed this:</b>${list(items)}`;
 }
 
-export function keystoreStays(removal: Extract<Removal, { kind: "refused" }>, name = "without a name"): Html {
-  switch (removal.why) {
-    case "only-one":
-      return markup`<b>Keystore ${name} stays</b>: it is the only one. Add the one that is to replace it first.`;
-    case "used": {
-      const users = removal.profiles.join(", ");
-      return markup`<b>Keystore ${name} stays</b>: new keys of these profiles go there: ${users}. Give them another keystore first.`;
-    }
-  }
+/** @param thing `Keystore` or `Profile`, with its name @param why and what to do first */
+export function stays(thing: string, why: string): Html {
+  return markup`<b>${thing} stays</b>: ${why}`;
 }
+
+export const UNSAVED = markup`The settings have changes that are not saved. They are lost if you load the settings of the cluster.`;
 
 export function losing(names: readonly string[]): Html {
   const which = `${names.length === 1 ? "keystore" : "keystores"} ${names.join(", ")}`;

@@ -6,14 +6,14 @@ import { settingsForm } from "../form/fields-of.js";
 import { type Json, textIn } from "../form/json.js";
 import { keystoresLost } from "../form/losses.js";
 import { merge, type Merge } from "../form/merge.js";
-import { getAt, parentOf, tokensOf } from "../form/pointer.js";
+import { getAt, parentOf } from "../form/pointer.js";
 import { atFields, type FieldProblem, problemsIn } from "../form/problems.js";
-import { removalOf } from "../form/removal.js";
 import type { Component, Config } from "./ext.js";
 import { formConfigs } from "./form-configs.js";
 import type { FormContext } from "./form-context.js";
 import type { Html } from "./html.js";
 import * as words from "./messages.js";
+import { removalAt } from "./removal-at.js";
 import { type Request, request, RequestProblem } from "./requests.js";
 import { SettingsView } from "./settings-view.js";
 
@@ -36,10 +36,17 @@ export class SettingsEditor {
   }
 
   toolbar(): Config[] {
-    const reload = { text: "Reset", itemId: "reset", iconCls: "fa fa-undo", handler: () => void this.load() };
+    const reload = { text: "Reset", itemId: "reset", iconCls: "fa fa-undo", handler: () => this.reload() };
     if (this.access === "read") return [{ ...reload, text: "Reload" }];
     const save = { text: "Save", itemId: "save", iconCls: "fa fa-floppy-o", disabled: true };
     return [{ ...save, handler: () => void this.save() }, reload];
+  }
+
+  /** Asks first where something would be lost that was typed. */
+  reload(): void {
+    const isTyped = this.#draft !== undefined && isChanged(this.#draft);
+    if (isTyped) this.#ask("Load without saving", words.UNSAVED, () => void this.load());
+    else void this.load();
   }
 
   /** What was typed is gone, as soon as the settings are read. */
@@ -180,22 +187,17 @@ export class SettingsEditor {
     ];
   }
 
-  /** A keystore that is needed stays; with another one, keys may get out of reach. */
   #confirmRemoval(pointer: string, remove: () => void): void {
-    const draft = this.#draft;
-    if (parentOf(pointer) !== "/keystores" || draft === undefined) {
-      remove();
-      return;
-    }
-    const removal = removalOf(draft.base, draft.edited, Number(tokensOf(pointer).at(-1)));
+    if (this.#draft === undefined) return;
+    const removal = removalAt(this.#draft, pointer);
     switch (removal.kind) {
-      case "refused":
-        this.#view.say(words.keystoreStays(removal, textIn(getAt(draft.edited, pointer), "name")));
-        return;
-      case "new":
+      case "free":
         remove();
         return;
-      case "saved":
+      case "stays":
+        this.#view.say(removal.message);
+        return;
+      case "losing":
         this.#ask("Remove keystore", words.losing(removal.names), () => {
           this.#agreed = new Set([...this.#agreed, ...removal.names]);
           remove();
@@ -224,7 +226,7 @@ export class SettingsEditor {
 
   /** Somebody else was faster. What was typed stays, until whoever typed it has decided. */
   #offerMerge(): void {
-    const load = () => void this.load();
+    const load = () => this.reload();
     const mergeNow = () => void this.#trying(() => this.#merge());
     this.#view.say(words.LOST_RACE, [
       { xtype: "button", text: "Load the new settings", handler: load },

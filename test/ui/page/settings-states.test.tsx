@@ -9,8 +9,8 @@ import { FORM } from "../../../src/ui/page/settings/form.js";
 import { Tried } from "../../../src/ui/page/settings/keystore-test.js";
 import { MyChanges } from "../../../src/ui/page/settings/lost-race.js";
 import { PreviewResult } from "../../../src/ui/page/settings/preview-result.js";
-import { refusalWords } from "../../../src/ui/page/settings/profile-removal.js";
 import { RemovalQuestion } from "../../../src/ui/page/settings/removal-question.js";
+import { whyProfileStays } from "../../../src/ui/words/stays.js";
 import { lossToAsk } from "../../../src/ui/page/settings/use-editor.js";
 import { UnsavedQuestion } from "../../../src/ui/page/shell/unsaved-question.js";
 import { SettingsPage } from "../../../src/ui/page/settings/settings-page.js";
@@ -204,11 +204,11 @@ describe("what was typed", () => {
 
 describe("removing a profile", () => {
   it("is refused with the reason", () => {
-    expect(refusalWords({ kind: "refused", why: "default" })).toContain("so there must be one");
-    expect(refusalWords({ kind: "refused", why: "used", rules: ["all"] })).toBe(
+    expect(whyProfileStays({ kind: "refused", why: "default" })).toContain("so there must be one");
+    expect(whyProfileStays({ kind: "refused", why: "used", rules: ["all"] })).toBe(
       "Rule all names it. Choose another profile in every one of them first.",
     );
-    expect(refusalWords({ kind: "refused", why: "used", rules: ["all", "2"] })).toContain(
+    expect(whyProfileStays({ kind: "refused", why: "used", rules: ["all", "2"] })).toContain(
       "Rules all, 2 name it.",
     );
   });

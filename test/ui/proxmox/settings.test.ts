@@ -243,6 +243,14 @@ describe("the settings in Proxmox VE", () => {
       expect(panel.down("#choices")!.children).toEqual([]);
     });
 
+    it("are not loaded over what was typed without a question", async () => {
+      await loseRace();
+      page.answer = "no";
+      await press("Load the new settings");
+      expect(page.questions).toEqual([expect.stringContaining("They are lost")]);
+      expect(panel.down("#save")!.disabled).toBe(false);
+    });
+
     it("get what was typed on top of them", async () => {
       await loseRace();
       await press("Put my changes on top");
@@ -440,6 +448,44 @@ describe("the settings in Proxmox VE", () => {
       await press("Save");
       expect((api.saved[0] as typeof STORED).keystores).toHaveLength(left);
     });
+  });
+
+  describe("of a profile that is to go", () => {
+    const profiles = [{ name: "default" }, { name: "strong" }, { name: "spare" }];
+
+    beforeEach(async () => {
+      api.stored = { ...STORED, profiles, rules: [{ name: "all", profile: "strong" }] };
+      await press("Reset");
+    });
+
+    it.each([
+      ["default", 0, "there must be one"],
+      ["strong", 1, "Rule all names it"],
+    ])("keep %s, and say why", async (name, index, why) => {
+      await press("Remove", part(`/profiles/${index}`));
+      expect(message()).toContain(`Profile ${name} stays`);
+      expect(message()).toContain(why);
+      expect(part("/profiles/2")).toBeDefined();
+    });
+
+    it("lose one that nobody needs", async () => {
+      await press("Remove", part("/profiles/2"));
+      await press("Save");
+      expect(api.saved).toEqual([expect.objectContaining({ profiles: profiles.slice(0, 2) })]);
+    });
+  });
+
+  it.each([
+    ["yes", true],
+    ["no", false],
+  ])("are read again only after a question where something was typed: %s", async (answer, isUnchanged) => {
+    await press("Reset");
+    expect(page.questions).toEqual([]);
+    at("/logFile").type("/mine.log");
+    page.answer = answer;
+    await press("Reset");
+    expect(page.questions).toEqual([expect.stringContaining("They are lost")]);
+    expect(panel.down("#save")!.disabled).toBe(isUnchanged);
   });
 
   it("explain a failure with its cause and what to do", async () => {

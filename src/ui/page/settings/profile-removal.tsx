@@ -1,6 +1,7 @@
 import { Button } from "@patternfly/react-core/dist/esm/components/Button/index.js";
 import { useState } from "react";
 import { type ProfileRemoval, profileRemovalOf } from "../../form/removal.js";
+import { whyProfileStays } from "../../words/stays.js";
 import { Dialog } from "../dialog.js";
 import { useForm } from "./form-context.js";
 import type { ListedItem } from "./named-list.js";
@@ -25,7 +26,7 @@ export function ProfileRemovalButton({ name, index, remove }: ListedItem) {
       {refused !== undefined && (
         <Dialog title={words} onClose={close}>
           <Notice tone="danger" title="It cannot be removed">
-            {refusalWords(refused)}
+            {whyProfileStays(refused)}
           </Notice>
           <div className="luksmith-buttons">
             <Button variant="link" onClick={close}>
@@ -39,12 +40,3 @@ export function ProfileRemovalButton({ name, index, remove }: ListedItem) {
 }
 
 type Refusal = Extract<ProfileRemoval, { kind: "refused" }>;
-
-export function refusalWords(refusal: Refusal): string {
-  if (refusal.why === "default") {
-    return "Whoever asks for no other profile gets the one of this name, so there must be one. Change what it says instead.";
-  }
-  const { rules } = refusal;
-  const users = rules.length === 1 ? `Rule ${rules.join()} names` : `Rules ${rules.join(", ")} name`;
-  return `${users} it. Choose another profile in every one of them first.`;
-}

@@ -1,4 +1,5 @@
 import type { Removal } from "../../form/removal.js";
+import { whyKeystoreStays } from "../../words/stays.js";
 import { Confirm, type ConsentWords, LostKeys } from "./lost-keys.js";
 import { Notice } from "./notice.js";
 import type { Asked } from "./use-status-asked.js";
@@ -22,7 +23,7 @@ export function RemovalQuestion({ removal, name, asked, confirm }: Props) {
     case "refused":
       return (
         <Notice tone="danger" title="It cannot be removed">
-          {refusal(removal)}
+          {whyKeystoreStays(removal)}
         </Notice>
       );
     case "new":
@@ -34,13 +35,4 @@ export function RemovalQuestion({ removal, name, asked, confirm }: Props) {
     case "saved":
       return <LostKeys names={removal.names} name={name} asked={asked} words={WORDS} confirm={confirm} />;
   }
-}
-
-function refusal(removal: Extract<Removal, { kind: "refused" }>): string {
-  if (removal.why === "only-one") return "It is the only keystore. Add the one that is to replace it first.";
-  const { profiles, isFirst } = removal;
-  const users =
-    profiles.length === 1 ? `Profile ${profiles.join()} uses` : `Profiles ${profiles.join(", ")} use`;
-  const reason = isFirst ? " it, by its name or because it is the first" : " it";
-  return `${users}${reason}. Choose another keystore in every one of them first.`;
 }

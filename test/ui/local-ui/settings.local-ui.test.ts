@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { SettingsGetOutput } from "../../../src/generated/settings-get.js";
 import { type BarbicanServer, startBarbican } from "../../lab/barbican-server.js";
 import { freePort } from "../../lab/free-ports.js";
+import { accessibilityProblems } from "../../lab/page-checks.js";
 import { localUiForThisFile } from "./each-test.js";
 import { isFocused } from "./focus.js";
 import {
@@ -153,6 +154,44 @@ describe("two who change the settings at once", () => {
     await page.getByRole("button", { name: "Take mine" }).click();
     await saveSuccessfully(page);
     expect(await stored()).toEqual({ version: 1, headers: { keep: 7 } });
+  });
+});
+
+describe("what was typed is lost after a question only", () => {
+  it("where all changes are undone", async () => {
+    const page = await settingsPage();
+    const keep = textbox(await fieldsOf(page, "Header backups"), "Keep");
+    const before = await keep.inputValue();
+    await keep.fill("7");
+    await page.getByRole("button", { name: "Undo all changes" }).click();
+    const question = page.getByRole("dialog", { name: "Undo without saving?" });
+    expect(await accessibilityProblems(page)).toEqual([]);
+    await question.getByRole("button", { name: "Keep them" }).click();
+    expect(await keep.inputValue()).toBe("7");
+    expect(await isFocused(page.getByRole("button", { name: "Undo all changes" }))).toBe(true);
+
+    await page.getByRole("button", { name: "Undo all changes" }).click();
+    await question.getByRole("button", { name: "Undo without saving" }).click();
+    await page.getByText("Nothing has been changed.").waitFor();
+    expect(await keep.inputValue()).toBe(before);
+  });
+
+  it("where the settings that somebody else has saved are loaded", async () => {
+    const page = await settingsPage();
+    const keep = textbox(await fieldsOf(page, "Header backups"), "Keep");
+    await keep.fill("7");
+    await setByCommand({ version: 1, headers: { keep: 9 } });
+    await save(page);
+    const load = page.getByRole("button", { name: "Load the new settings" });
+    await load.click();
+    const question = page.getByRole("dialog", { name: "Load without saving?" });
+    await question.getByRole("button", { name: "Keep them" }).click();
+    expect(await keep.inputValue()).toBe("7");
+    expect(await isFocused(load)).toBe(true);
+
+    await load.click();
+    await question.getByRole("button", { name: "Load without saving" }).click();
+    await expect.poll(() => keep.inputValue()).toBe("9");
   });
 });
 

@@ -9,21 +9,29 @@ import { runTests } from "./vitest.js";
 close(await check());
 
 /**
- * `npm run check` after `.ci/prepare`, which is its first stage and has passed. The quick stages come first. All of
- * them run, also after one that failed, so that one run names everything that is wrong; only without the Debian
- * packages it ends, since every test would fail for want of them.
+ * `npm run check` after `.ci/prepare`, which is its first stage and has passed. The quick stages come first, beside the
+ * installation of what the tests need. All of them run, also after one that failed, so that one run names everything that
+ * is wrong; only without the Debian packages it ends, since every test would fail for want of them.
  */
 async function check(): Promise<Tally[]> {
-  const tallies = [PASSED];
-  for (const script of ["lint", "formatted", "types", "unused"]) {
-    tallies.push(await runStage({ title: script, command: ["npm", "run", "--silent", script] }));
-  }
-  const packages = await installPackages([UNIT, ...GROUPS]);
-  tallies.push(packages);
+  const [packages, ...quick] = await Promise.all([
+    installPackages([UNIT, ...GROUPS]),
+    runScripts("lint"),
+    runScripts("formatted", "types", "unused"),
+  ]);
+  const tallies = [PASSED, packages, ...quick.flat()];
   if (packages.failed > 0) return tallies;
   tallies.push(...(await inLanes([UNIT, ...GROUPS])));
   const demo = ["npm", "run", "--silent", "demo", "--", "--json"] as const;
   tallies.push(await runStage({ title: "demo", command: demo, count: checkDemo }));
+  return tallies;
+}
+
+/** One after the other. */
+async function runScripts(...names: readonly string[]): Promise<Tally[]> {
+  const tallies: Tally[] = [];
+  for (const name of names)
+    tallies.push(await runStage({ title: name, command: ["npm", "run", "--silent", name] }));
   return tallies;
 }
 

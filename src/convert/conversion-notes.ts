@@ -25,7 +25,7 @@ export class ConversionNotes {
   write(note: ConversionNote): void {
     this.#change(() => {
       makeDirectory(this.directory, 0o700);
-      replaceFile(this.#pathOf(note), Buffer.from(`${JSON.stringify(note)}\n`), MODE);
+      replaceFile(this.pathOf(note), Buffer.from(`${JSON.stringify(note)}\n`), MODE);
     });
   }
 
@@ -44,11 +44,12 @@ export class ConversionNotes {
   /** Idempotent. @throws NOT_PERMITTED */
   forget(note: ConversionNote): void {
     this.#change(() => {
-      removeFile(this.#pathOf(note));
+      removeFile(this.pathOf(note));
     });
   }
 
-  #pathOf({ guest, disk, old }: ConversionNote): string {
+  /** The file that holds it. */
+  pathOf({ guest, disk, old }: ConversionNote): string {
     const identity = JSON.stringify([guest.id, disk, old.path]);
     return join(this.directory, `${createHash("sha256").update(identity).digest("hex").slice(0, 32)}.json`);
   }
@@ -69,7 +70,7 @@ export class ConversionNotes {
   #read(path: string): ConversionNote | undefined {
     try {
       const note: unknown = JSON.parse(readGuardedFile(path, PRIVATE_FILE, LIMIT)?.toString() ?? "null");
-      return isNote(note) && this.#pathOf(note) === path ? note : undefined;
+      return isNote(note) && this.pathOf(note) === path ? note : undefined;
     } catch (thrown) {
       // a directory, a link, a file of somebody else, half a file: none of it is ours
       const isForeign = thrown instanceof LuksmithError || thrown instanceof SyntaxError;

@@ -1,7 +1,6 @@
 import { LuksmithError } from "../error/luksmith-error.js";
 import { shellWord } from "../error/shell-word.js";
 import type { ConversionNotes } from "../convert/conversion-notes.js";
-import { identityOf, outlivesRestart } from "../convert/volume-identity.js";
 import { findMapping } from "../encryption/dm-crypt/kernel-mapping.js";
 import type { Mappings } from "../encryption/encryption-provider.js";
 import type { CommandRunner } from "../exec/command-runner.js";
@@ -23,7 +22,7 @@ const ENDING = "end that first: luksmith protect or unprotect";
 export interface UseLookup {
   readonly host: HostAdapter;
   readonly mappings: Pick<Mappings, "claims">;
-  readonly conversions: Pick<ConversionNotes, "naming">;
+  readonly conversions: Pick<ConversionNotes, "naming" | "pathOf">;
   /** What the administrator says of snapshots that nobody here can see. */
   readonly snapshots: "gone" | "unknown";
   /** What the administrator says of other hosts that reach a block device, and that nobody here can see. */
@@ -107,33 +106,32 @@ async function refuseConverted(target: ShredTarget, lookup: UseLookup): Promise<
   const guests = new Set((await lookup.host.listGuests()).map(({ id }) => id));
   for (const note of notes) {
     const { guest, old, new: made, state } = note;
-    if (!guests.has(guest.id)) await refuseLeftVolume(target, note, lookup);
-    else if (state === "copying")
+    if (!guests.has(guest.id)) throw leftByGoneGuest(target, note, lookup);
+    if (state === "copying")
       throw refused(target, `a copy from ${old.path} to ${made.path} has begun and has not ended`, ENDING);
-    else
-      throw refused(
-        target,
-        `volume ${old.path} still has, ${protectionOf(old)}, what the disk was copied from`,
-        `remove that first: luksmith purge ${shellWord(guest.name)}`,
-      );
+    throw refused(
+      target,
+      `volume ${old.path} still has, ${protectionOf(old)}, what the disk was copied from`,
+      `remove that first: luksmith purge ${shellWord(guest.name)}`,
+    );
   }
 }
 
-/** For a guest that is gone nobody ends the copy, nor purges: only a volume that is still there is in the way. */
-async function refuseLeftVolume(
+/**
+ * Nobody ends the copy of a guest that is gone, nor purges. That its volume is not there proves nothing: a share that is
+ * not mounted, or a disk that is away, looks the same. So a person must say so.
+ */
+function leftByGoneGuest(
   target: ShredTarget,
-  { guest, disk, old, new: made }: ConversionNote,
-  { runner }: UseLookup,
-): Promise<void> {
+  note: ConversionNote,
+  { conversions }: UseLookup,
+): LuksmithError {
+  const { guest, disk, old, new: made } = note;
   const other = old.path === volumeName(target.volume) ? made : old;
-  const found = await identityOf(other, runner);
-  if (found === undefined) return;
-  const known = other.identity !== undefined && outlivesRestart(other.identity);
-  if (known && found !== other.identity) return;
-  throw refused(
+  return refused(
     target,
     `volume ${other.path} may still have, ${protectionOf(other)}, what disk ${disk} of guest ${guest.name} had`,
-    "the guest is gone: if nobody needs that volume, remove it with its storage's own tools first",
+    `the guest is gone: once that volume is gone too, remove the note about it: rm ${shellWord(conversions.pathOf(note))}`,
   );
 }
 

@@ -4,12 +4,14 @@ import type { AuditLog } from "../audit/audit-log.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { syncDirectory } from "../fs/atomic-file.js";
+import { missingMount, type MountTables, notMounted } from "../fs/missing-mount.js";
 import { systemErrorOf } from "../fs/system-error.js";
 import type { ConversionNote } from "../generated/conversion-note.js";
 import type { ConfiguredGuest, Guest, HostAdapter } from "../host/host-adapter.js";
 import { parseKeyUuid } from "../keystore/key-uuid.js";
 import { findConfiguredUser, findVolumeUser } from "../plan/volume-users.js";
 import { runLvm } from "../storage/lvm/lvm-command.js";
+import { findLv } from "../storage/lvm/lvm-lookup.js";
 import { whileActive } from "../storage/lvm/lvm-in-use.js";
 import type { StorageRegistry } from "../storage/index.js";
 import type { Probe } from "../storage/storage-backend.js";
@@ -32,6 +34,8 @@ export interface PurgePorts {
   readonly locks: VolumeLocks;
   readonly notes: ConversionNotes;
   readonly watcher: Watcher;
+  /** Those of the host without it. */
+  readonly mounts?: MountTables;
 }
 
 /** What can be done with the volume that a disk had before its conversion. */
@@ -42,18 +46,21 @@ type Purgeable =
 /**
  * Whether the old volume of a disk that was converted may be removed. Guests of other hosts cannot be seen.
  * @throws VOLUME_BUSY if a guest has it, or something lies over it; VOLUME_UNREADABLE if it is not the volume that was
- *   copied, or the new one is not there; what keeps a guest from being read
+ *   copied, cannot be looked at, or the new one is not there; what keeps a guest from being read
  */
 export async function requirePurgeable(
   note: ConversionNote,
-  { host, storage, runner, notes }: PurgePorts,
+  { host, storage, runner, notes, mounts }: PurgePorts,
 ): Promise<Purgeable> {
   const { old, disk } = note;
   const what = `cannot remove volume ${old.path}`;
   const guest = await host.readGuest(note.guest.id);
   await requireNewVolume(guest, note, { what, storage, notes, runner });
   const identity = await identityOf(old, runner);
-  if (identity === undefined) return { kind: "gone" };
+  if (identity === undefined) {
+    await requireGone(old, { what, runner, ...(mounts && { mounts }) });
+    return { kind: "gone" };
+  }
   if (identity !== old.identity) {
     throw new LuksmithError("VOLUME_UNREADABLE", {
       what,
@@ -71,6 +78,19 @@ export async function requirePurgeable(
     });
   }
   return { kind: "there", volume: old };
+}
+
+/** What cannot be looked at now is not gone, and may be the only plain copy. @throws VOLUME_UNREADABLE */
+async function requireGone(
+  { kind, path }: PathVolume,
+  { what, runner, mounts }: { readonly what: string } & Pick<PurgePorts, "runner" | "mounts">,
+): Promise<void> {
+  const mountPoint = missingMount(dirname(path), mounts);
+  if (mountPoint !== undefined)
+    throw new LuksmithError("VOLUME_UNREADABLE", { what, ...notMounted(mountPoint) });
+  const found = kind === "block" ? await findLv(runner, path) : undefined;
+  if (found?.kind === "refused")
+    throw new LuksmithError("VOLUME_UNREADABLE", { what, why: found.reason, hint: "see what LVM says: lvs" });
 }
 
 /**

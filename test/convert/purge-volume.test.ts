@@ -13,11 +13,13 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { dirname } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { notedOld } from "../../src/convert/old-content.js";
 import { purgeVolume } from "../../src/convert/purge-volume.js";
 import { identityAt } from "../../src/convert/volume-identity.js";
 import type { ConversionNote } from "../../src/generated/conversion-note.js";
+import { FakeLvm } from "../fake/fake-lvm.js";
 import { LoopDevice } from "../lab/loop-device.js";
 import { ConvertWorld, digestOf } from "./convert-world.js";
 
@@ -114,6 +116,25 @@ describe("the old volume of a disk that was converted", () => {
     rmSync(old());
     expect(await purge()).toBe("none");
     expect(world.notes.of(GUEST)).toEqual([]);
+  });
+
+  test("that is on a share which is not mounted is not gone", async () => {
+    const [fstab, mountinfo] = [world.at("fstab"), world.at("mountinfo")];
+    writeFileSync(fstab, `server:/images ${dirname(old())} nfs defaults 0 0\n`);
+    writeFileSync(mountinfo, "");
+    rmSync(old());
+    const ports = { ...world.purgePorts(), mounts: { fstab, mountinfo } };
+    expect(await world.failure(purgeVolume(note(), "remove", ports))).toBe("VOLUME_UNREADABLE");
+    expect(world.notes.of(GUEST)).toHaveLength(1);
+  });
+
+  test("that LVM does not answer for is not gone", async () => {
+    const kept = { ...note(), old: { kind: "block", path: "/dev/away/vm1", format: "raw" } } as const;
+    world.notes.write(kept);
+    const runner = new FakeLvm({ lvs: [{ exitCode: 5, stderr: "  Cannot process volume group away" }] });
+    const ports = { ...world.purgePorts(), runner };
+    expect(await world.failure(purgeVolume(kept, "remove", ports))).toBe("VOLUME_UNREADABLE");
+    expect(world.notes.of(GUEST)).toContainEqual(kept);
   });
 
   test("goes after a second conversion too", async () => {

@@ -1,6 +1,5 @@
 import { shellWord } from "../error/shell-word.js";
-import { guestWord } from "../plan/commands.js";
-import { separateCommandFor } from "../separate/clones.js";
+import { guestWord, separationCommand } from "../plan/commands.js";
 import type { GuestStatus } from "../status/verdict.js";
 import { print } from "./output.js";
 
@@ -16,7 +15,7 @@ export function showDiskProblems(guests: readonly GuestStatus[]): void {
       }
       if (copyOf !== undefined) {
         print(`\n${name} (${volume}) is a copy of ${copyOf}, and one key opens both`);
-        print(`hint: while the guest is shut off: ${separateCommandFor(guest, device)}`);
+        print(`hint: while the guest is shut off: ${separationCommand(guest, device)}`);
       } else if (sameVolumeKey !== undefined) {
         print(`\n${name} has the volume key of ${sameVolumeKey.join(", ")}: one was copied from the other`);
         print(`hint: luksmith rotate --deep ${guestWord(guest)} --disk ${shellWord(device)}`);

@@ -37,6 +37,8 @@ export interface ConvertFacts {
   readonly disk: DiskMapping;
   /** The key of the disk as it is now. */
   readonly key: KeyFact;
+  /** What its volume holds; undefined where the guest's configuration names no key. */
+  readonly source: Probe | undefined;
   readonly shape: ImageShape;
   /** How the new volume is to be encrypted; undefined where it is to be plain. */
   readonly request: EncryptionRequest | undefined;
@@ -80,6 +82,7 @@ export async function gatherConvertFacts(
   sources.storage.requireFormatting(backend, volume);
   const probe = await backend.probe(volume, "header");
   const key = await keyOf(disk.encryption_secret_uuid, sources, session);
+  const source = await sourceProbe(disk, sources.storage);
   const known = request && (await knownKey(guest, disk, volume, probe, sources, session));
   // an earlier try may have made the key for another profile
   const format = known?.record.encryption.format ?? request?.format;
@@ -88,7 +91,15 @@ export async function gatherConvertFacts(
   const user = await userOf(guest, volume, known, sources);
   const shape = await shapeOf(disk.volume, sources.runner);
   const noted = await notedOf(guest, disk, volume, sources);
-  return { guest, disk, key, shape, request, provider, target, backend, probe, user, known, noted };
+  return { guest, disk, key, source, shape, request, provider, target, backend, probe, user, known, noted };
+}
+
+async function sourceProbe(
+  { volume, encryption_secret_uuid: uuid }: DiskMapping,
+  storage: StorageRegistry,
+): Promise<Probe | undefined> {
+  const backend = uuid && (await storage.findBackend(volume));
+  return backend?.probe(volume, "header");
 }
 
 async function notedOf(

@@ -4,6 +4,7 @@ import { shellWord } from "../error/shell-word.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { ConfiguredGuest, DiskAnnotation } from "../host/host-adapter.js";
 import { conversionCommand, guestWord } from "../plan/commands.js";
+import { requireHeaderOf } from "../plan/volume-content.js";
 import type { LvName } from "../storage/lvm/lvm-name.js";
 import { isMappable, type PathVolume, volumeName } from "../storage/volume.js";
 import type { ConvertFacts } from "./gather-convert.js";
@@ -73,7 +74,7 @@ export function refuseShape(facts: ConvertFacts): void {
 }
 
 function keyOf(facts: ConvertFacts): SourceKey {
-  const { disk, key } = facts;
+  const { guest, disk, key, source } = facts;
   const { mapping, encryption_format: format, encryption_secret_uuid: secretUuid, volume } = disk;
   const isOurs = secretUuid !== undefined && (mapping !== undefined || format === "luks");
   if (!isOurs || format === undefined) {
@@ -97,6 +98,9 @@ function keyOf(facts: ConvertFacts): SourceKey {
   }
   requireWhole(facts, key.record);
   const { record } = key;
+  // a copy that was being separated opens with the key that it was copied with, and is to have another
+  if (record.encryption.format !== "plain")
+    requireHeaderOf(guest, { disk, uuid: secretUuid, key, probe: source }, cannotConvert(facts));
   if (mapping !== undefined && isMappable(volume))
     return { annotation: { format, secretUuid, mapping, volume }, record };
   const path = pathVolumeOf(facts);

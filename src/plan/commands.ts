@@ -24,6 +24,11 @@ export function conversionCommand(guest: NamedGuest, dev: string, to: "encrypted
   return [command, guestWord(guest), "--disk", shellWord(dev), ...options].join(" ");
 }
 
+/** The command that gives a copy a key of its own, and that goes on with what was cut short. */
+export function separationCommand(guest: NamedGuest, dev: string): string {
+  return `luksmith separate ${guestWord(guest)} ${shellWord(dev)}`;
+}
+
 /** Proxmox VE encrypts a disk by moving it to storage that encrypts; a device of the host is copied to there. */
 function moveCommand(
   { id, disks: info }: ProtectedGuest,

@@ -7,7 +7,7 @@ import type { Guest } from "../host/host-adapter.js";
 import type { Probe } from "../storage/storage-backend.js";
 import { volumeName } from "../storage/volume.js";
 import { cannotStart } from "./cannot-start.js";
-import { guestWord } from "./commands.js";
+import { guestWord, separationCommand } from "./commands.js";
 import type { AnnotatedDisk } from "./facts.js";
 
 /**
@@ -72,8 +72,11 @@ export function formatDiffers(
   });
 }
 
+/** A disk that names a key, with what its volume holds. */
+type ProbedDisk = Pick<AnnotatedDisk, "disk" | "uuid" | "key" | "probe">;
+
 /** @throws whatever is wrong, if the volume of an active key does not have that key's LUKS header */
-export function requireHeaderOf(guest: Guest, fact: AnnotatedDisk, task?: string): void {
+export function requireHeaderOf(guest: Guest, fact: ProbedDisk, task?: string): void {
   const { probe, uuid } = fact;
   if (probe?.kind === "luks" && probe.header.uuid === uuid) return;
   throw volumeProblem(guest, fact, probe, task);
@@ -85,7 +88,7 @@ export function requireHeaderOf(guest: Guest, fact: AnnotatedDisk, task?: string
  */
 export function volumeProblem(
   guest: Guest,
-  fact: AnnotatedDisk,
+  fact: ProbedDisk,
   probe: Probe | undefined,
   task = cannotStart(guest),
 ): LuksmithError {
@@ -110,7 +113,7 @@ export function volumeProblem(
       return new LuksmithError("LUKS_UUID_MISMATCH", {
         what: `${start} names key ${fact.uuid}, but its volume belongs to another key`,
         why: `${volume} has LUKS UUID ${probe.header.uuid}`,
-        hint: "check that the disk points at the right volume",
+        hint: `check that the disk points at the right volume; if it is a copy that was being separated: ${separationCommand(guest, fact.disk.dev)}`,
       });
     case "data":
       if (isActive(fact)) return headerGone({ start, guest, volume }, fact);
@@ -126,13 +129,13 @@ export function volumeProblem(
   }
 }
 
-function isActive({ key }: AnnotatedDisk): boolean {
+function isActive({ key }: ProbedDisk): boolean {
   return key.kind === "found" && key.record.state === "active";
 }
 
 function headerGone(
   { start, guest, volume }: { readonly start: string; readonly guest: Guest; readonly volume: string },
-  fact: AnnotatedDisk,
+  fact: ProbedDisk,
 ): LuksmithError {
   return new LuksmithError("VOLUME_NOT_FORMATTED", {
     what: `${start} has lost its LUKS header`,

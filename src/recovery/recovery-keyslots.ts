@@ -8,7 +8,7 @@ import { writeToHeader } from "../headers/write-header.js";
 import type { KeyLocks } from "../keystore/key-locks.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import type { Key } from "../keystore/keystore.js";
-import { guestWord } from "../plan/commands.js";
+import { conversionCommand, guestWord } from "../plan/commands.js";
 import { volumeName } from "../storage/volume.js";
 import type { EscrowFiles } from "./escrow-files.js";
 import { keyslotsIn } from "./keyslot-identity.js";
@@ -41,8 +41,9 @@ export class RecoveryKeyslots {
   constructor(private readonly ports: RecoveryPorts) {}
 
   /**
-   * @throws KEYSLOT_NOT_FREE, VOLUME_BUSY (somebody else changes the header), and whatever keeps the key, the volume or
-   *   the files from being reached: nothing is added
+   * @throws KEYSLOT_NOT_FREE, VOLUME_BUSY (somebody else changes the header), ROTATION_REFUSED and CONVERSION_UNFINISHED
+   *   while the header is not yet what it will be, and whatever keeps the key, the volume or the files from being
+   *   reached: nothing is added
    */
   async add(disk: RecoverableDisk, recovery: RecoveryPassphrase): Promise<RecoveryEntry> {
     const { holder } = recovery;
@@ -113,6 +114,7 @@ export class RecoveryKeyslots {
       const { keystore } = found;
       try {
         refuseRotation(disk, found.key.record);
+        refuseConversion(disk, found.key.record);
         await this.#settle(disk, live);
         const { result, detail } = await work(live);
         await audit.record({ ...about, keystore, result: "done", detail });
@@ -216,6 +218,16 @@ function refuseRotation({ guest, disk }: RecoverableDisk, { rotation }: KeyRecor
     what: `cannot change recovery keyslots of disk ${disk} of guest ${guest.name}: its passphrase is being replaced`,
     why: `that began at ${rotation.startedAt}, and has not ended`,
     hint: `let it end first: luksmith rotate ${guestWord(guest)} --disk ${shellWord(disk)}`,
+  });
+}
+
+/** Its end writes the header that it was begun with, and has no use for one. @throws CONVERSION_UNFINISHED */
+function refuseConversion({ guest, disk }: RecoverableDisk, { conversion }: KeyRecord): void {
+  if (conversion === undefined) return;
+  throw new LuksmithError("CONVERSION_UNFINISHED", {
+    what: `cannot change recovery keyslots of disk ${disk} of guest ${guest.name}: it is being converted in place`,
+    why: `that began at ${conversion.startedAt}, and has not ended`,
+    hint: `let it end first: ${conversionCommand(guest, disk, conversion.to)}`,
   });
 }
 

@@ -2,8 +2,8 @@ import { asLuksmithError, LuksmithError } from "../error/luksmith-error.js";
 import type { Guest, GuestSummary, HostAdapter } from "../host/host-adapter.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
 import { eachBounded } from "../keystore/transfer/each-bounded.js";
+import { separationCommand } from "../plan/commands.js";
 import { isSameVolume } from "../plan/same-volume.js";
-import { separateCommandFor } from "../separate/clones.js";
 import { volumeName } from "../storage/volume.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 
@@ -67,7 +67,7 @@ export class KeyUses {
       throw new LuksmithError("ROTATION_REFUSED", {
         what: `disk ${use.disk.dev} of guest ${use.guest.name} has the same key`,
         why: `${volumeName(use.disk.volume)} and ${volumeName(disk.volume)} are copies with a LUKS header each, of which one would keep the former passphrase`,
-        hint: `give the copy a key of its own first: ${separateCommandFor(use.guest, use.disk.dev)}`,
+        hint: `give the copy a key of its own first: ${separationCommand(use.guest, use.disk.dev)}`,
       });
     }
   }

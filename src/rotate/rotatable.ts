@@ -5,12 +5,11 @@ import type { Guest } from "../host/host-adapter.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Key, Keystore } from "../keystore/keystore.js";
 import type { KeyUuid } from "../keystore/key-uuid.js";
-import { conversionCommand, guestWord } from "../plan/commands.js";
+import { conversionCommand, guestWord, separationCommand } from "../plan/commands.js";
 import type { AnnotatedDisk } from "../plan/facts.js";
 import { probeKeyVolume } from "../plan/key-volume.js";
 import { isSameVolume } from "../plan/same-volume.js";
 import { requireHeaderOf } from "../plan/volume-content.js";
-import { separateCommandFor } from "../separate/clones.js";
 import type { StorageRegistry } from "../storage/index.js";
 import { volumeName } from "../storage/volume.js";
 
@@ -132,6 +131,6 @@ async function refuseVolumeOf(
   throw new LuksmithError("ROTATION_REFUSED", {
     what: `key ${uuid} was made for ${volume}, which may need its passphrase still`,
     why: found.kind === "uses-key" ? found.why : found.reason,
-    hint: `give the copy a key of its own first: ${separateCommandFor(guest, disk.dev)}`,
+    hint: `give the copy a key of its own first: ${separationCommand(guest, disk.dev)}`,
   });
 }

@@ -1,13 +1,12 @@
 import { asLuksmithError } from "../error/luksmith-error.js";
 import { visible } from "../error/printable.js";
-import { shellWord } from "../error/shell-word.js";
 import type { DiskMapping } from "../disk-info/disk-info.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import type { Guest } from "../host/host-adapter.js";
 import { keyUuidOf } from "../keystore/key-record.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { Logger } from "../log/logger.js";
-import { guestWord } from "../plan/commands.js";
+import { separationCommand } from "../plan/commands.js";
 import type { DiskFacts } from "../plan/facts.js";
 import type { StorageRegistry } from "../storage/index.js";
 import { volumeName } from "../storage/volume.js";
@@ -37,11 +36,6 @@ export async function kinDisks(facts: readonly DiskFacts[], storage: StorageRegi
   return (await Promise.all(found)).flat();
 }
 
-/** The command that gives a copy a key of its own. */
-export function separateCommandFor(guest: Pick<Guest, "id" | "name">, dev: string): string {
-  return `luksmith separate ${guestWord(guest)} ${shellWord(dev)}`;
-}
-
 /**
  * At the start of a guest: says which of its disks are copies, and brings the records of volumes that were moved up to
  * date. Never throws: it is no reason not to start.
@@ -69,7 +63,7 @@ export async function noteKin(
 function warnOfCopies(guest: Guest, kin: readonly KinDisk[], logger: Logger): void {
   for (const { disk, record, kinship } of kin) {
     if (kinship.kind !== "copy") continue;
-    const text = `disk ${disk.dev} of guest ${guest.name} (${volumeName(disk.volume)}) is a copy of ${kinship.of}, and has its key ${record.uuid}: with the guest shut off, ${separateCommandFor(guest, disk.dev)} gives it one of its own`;
+    const text = `disk ${disk.dev} of guest ${guest.name} (${volumeName(disk.volume)}) is a copy of ${kinship.of}, and has its key ${record.uuid}: with the guest shut off, ${separationCommand(guest, disk.dev)} gives it one of its own`;
     logger.warn(visible(text), { guest: guest.name, disk: disk.dev, key: record.uuid });
   }
 }

@@ -38,7 +38,7 @@ export interface Separated {
 /**
  * Gives a copied volume a UUID, a passphrase and a keyslot of its own, and destroys the keyslots that it was copied
  * with. Killed at any instruction, the volume opens with the passphrase that the keystore has under the UUID in its
- * header, and a further call goes on. Nothing but this volume, its key and its guest's configuration is changed: one
+ * header, and a further call goes on; after that, one changes nothing. Nothing but this volume, its key and its guest's configuration is changed: one
  * that turns out to be the original itself, by another name, gets the header back that it had.
  * @throws KEY_IN_USE for that, besides what keyslots, keystores and storage throw
  */
@@ -52,6 +52,8 @@ export async function separateVolume({ guest, disk }: Copied, ports: SeparatePor
   const { key, keystore } = await ownKey({ guest, disk }, found, ports);
   using passphrase = key.passphrase;
   const uuid = keyUuidOf(key.record);
+  // its keyslots are its own, those for recovery as well
+  if (found === uuid && disk.encryption_secret_uuid === uuid) return { uuid, former: undefined };
   const own = { uuid, passphrase, volume };
   const about = {
     event: "separate",

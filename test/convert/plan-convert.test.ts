@@ -32,6 +32,7 @@ function facts(more: Partial<ConvertFacts> = {}): ConvertFacts {
     guest: { ...guestWith(plain), running: false, saved: false },
     disk: plain,
     key: { kind: "found", keystore: "local", record: plainRecord },
+    source: undefined,
     shape: { lv: { group: "vg", volume: "vm1" }, snapshots: 0 },
     request: request("vda"),
     provider: new NativeLuks(),
@@ -230,6 +231,15 @@ describe("it is refused", () => {
       "for one without a mapping",
       "VOLUME_UNSUPPORTED",
       { disk: disk("vda", 1, { encryption_format: "plain" }) },
+    ],
+    [
+      "for a copy whose separation was cut short",
+      "LUKS_UUID_MISMATCH",
+      {
+        disk: disk("vda", 1),
+        key: { kind: "found", keystore: "local", record: record(1, "vda", "active") },
+        source: { kind: "luks", header: header(2) },
+      },
     ],
     ["without the key", "KEY_NOT_FOUND", { key: { kind: "unknown" } }],
     ["for a volume with snapshots", "VOLUME_UNSUPPORTED", { shape: { snapshots: 2 } }],

@@ -4,7 +4,7 @@ import { gatherConvertFacts } from "../../src/convert/gather-convert.js";
 import { convertWith } from "../../src/convert/in-place/convert-in-place.js";
 import { planConvert } from "../../src/convert/plan-convert.js";
 import { purgeVolume } from "../../src/convert/purge-volume.js";
-import { LuksmithError } from "../../src/error/luksmith-error.js";
+import { asLuksmithError, LuksmithError } from "../../src/error/luksmith-error.js";
 import { restoreVolume } from "../../src/headers/restore-volume.js";
 import { type KeyUuid, newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { execute } from "../../src/plan/execute.js";
@@ -97,7 +97,18 @@ export class LifeOperations implements Disposable {
     await work[operation]();
   }
 
+  /** Into another volume than before, as the hint says, where the disk was enlarged since. */
   async #convert(operation: Operation, life: Life): Promise<void> {
+    try {
+      await this.#convertInto(operation, life);
+    } catch (thrown) {
+      if (asLuksmithError(thrown).code !== "VOLUME_TOO_SMALL") throw thrown;
+      this.#targets.set(operation, this.place.newVolume().path);
+      await this.#convertInto(operation, life);
+    }
+  }
+
+  async #convertInto(operation: Operation, life: Life): Promise<void> {
     const { place } = this;
     const path = this.#targets.get(operation) ?? "";
     const { guest, disk } = await place.guestAndDisk();

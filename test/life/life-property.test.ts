@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { asLuksmithError } from "../../src/error/luksmith-error.js";
 import { Secret } from "../../src/secret/secret.js";
+import { programRuns, TIMES } from "../program-runs.js";
 import type { ImageFormat } from "../storage/workshop.js";
 import { type End, Life } from "./life.js";
 import type { Operation } from "./life-operations.js";
@@ -52,7 +53,7 @@ it.each<[ImageFormat, number]>([
   ["qcow2", 3],
 ])(
   "whatever happens to a disk, it opens with a key that the keystore has, or is as it was, on %s",
-  { timeout: 300_000 },
+  { timeout: 300_000 * TIMES },
   async (format, numRuns) => {
     await fc.assert(
       fc.asyncProperty(life, async ({ begins, happenings, shred }) => {
@@ -67,7 +68,7 @@ it.each<[ImageFormat, number]>([
         expect(await world.broken(), story.join(", ")).toBeUndefined();
         await expectShredded(world, shred, story);
       }),
-      { numRuns },
+      programRuns(numRuns),
     );
   },
 );

@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Keyslots } from "../../src/encryption/keyslots.js";
+import type { ErrorCode } from "../../src/error/catalogue.js";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
+import type { KeyRecord } from "../../src/generated/key-record.js";
 import { FileHeaderVault } from "../../src/headers/file-header-vault.js";
 import { KeyLocks } from "../../src/keystore/key-locks.js";
 import type { RecoverableDisk } from "../../src/recovery/recoverable-disk.js";
@@ -115,13 +117,20 @@ describe.each(["raw", "qcow2"] as const)(
       expect(readdirSync(lab.escrowDirectory)).toHaveLength(7);
     });
 
-    it("changes nothing while a rotation has not ended", async () => {
+    it.each<[string, Partial<KeyRecord>, ErrorCode]>([
+      ["rotation", { rotation: { startedAt: "2026-08-01", keyslot: 1 } }, "ROTATION_REFUSED"],
+      [
+        "conversion in place",
+        { conversion: { to: "encrypted", startedAt: "2026-08-01" } },
+        "CONVERSION_UNFINISHED",
+      ],
+    ])("changes nothing while a %s has not ended", async (_, begun, code) => {
       const { keyslot } = await add();
       const record = await lab.record(disk.uuid);
-      await lab.keystore.update({ ...record, rotation: { startedAt: record.createdAt, keyslot: 1 } });
+      await lab.keystore.update({ ...record, ...begun });
       const before = await lab.header(disk);
-      expect(await codeOf(add())).toBe("ROTATION_REFUSED");
-      expect(await codeOf(new RecoveryKeyslots(lab.ports).remove(disk, keyslot))).toBe("ROTATION_REFUSED");
+      expect(await codeOf(add())).toBe(code);
+      expect(await codeOf(new RecoveryKeyslots(lab.ports).remove(disk, keyslot))).toBe(code);
       expect((await lab.header(disk)).equals(before)).toBe(true);
       await lab.keystore.change(disk.uuid, () => record);
       await new RecoveryKeyslots(lab.ports).remove(disk, keyslot);

@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { LuksmithError } from "../../src/error/luksmith-error.js";
 import type { Secret } from "../../src/secret/secret.js";
 import { FakeFailingKeystore } from "../fake/failing-keystore.js";
+import { programRuns, TIMES } from "../program-runs.js";
 import type { ImageFormat } from "../storage/workshop.js";
 import { Killed, Life, RotationWorld } from "./rotation-world.js";
 
@@ -34,7 +35,7 @@ it.each<[ImageFormat, number]>([
   ["qcow2", 3],
 ])(
   "whatever happens, the keystore has the passphrase of the volume, on %s",
-  { timeout: 300_000 },
+  { timeout: 300_000 * TIMES },
   async (format, numRuns) => {
     const history = fc.array(happening, { minLength: 2, maxLength: 6 });
     await fc.assert(
@@ -78,7 +79,7 @@ it.each<[ImageFormat, number]>([
         expect((await world.record()).rotation).toBeUndefined();
         for (const recovery of recoveries) recovery.dispose();
       }),
-      { numRuns },
+      programRuns(numRuns),
     );
   },
 );

@@ -5,6 +5,7 @@ import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { Secret } from "../../../src/secret/secret.js";
 import { readQcow2Header } from "../../../src/storage/qcow2/qcow2-header.js";
 import { createLuksByQemu } from "../../encryption/qemu-luks.js";
+import { programRuns, TIMES } from "../../program-runs.js";
 import { checkByQemu, guestSizeByQemu, qemuIo } from "../qemu.js";
 import { codeOf, filesIn, type FileVolume, MIB, sha256, SPEC, Workshop } from "../workshop.js";
 
@@ -63,7 +64,7 @@ describe("an encrypted qcow2 image", () => {
     expectSound(volume, size);
   });
 
-  it("is sound whatever the geometry", async () => {
+  it("is sound whatever the geometry", { timeout: 60_000 * TIMES }, async () => {
     const geometry = fc.record({
       clusterBits: fc.integer({ min: 9, max: 21 }),
       refcountBits: fc.constantFrom(1, 2, 4, 8, 16, 32),
@@ -78,7 +79,7 @@ describe("an encrypted qcow2 image", () => {
         await encrypt(volume);
         expectSound(volume, size);
       }),
-      { numRuns: 12 },
+      programRuns(12),
     );
   });
 

@@ -6,6 +6,7 @@ import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { Secret } from "../../../src/secret/secret.js";
 import type { FormatRequest, QemuNode } from "../../../src/storage/storage-backend.js";
 import { createLuksByQemu } from "../../encryption/qemu-luks.js";
+import { programRuns, TIMES } from "../../program-runs.js";
 import { FormatProcess } from "../format-elsewhere.js";
 import { headerOf, makeBase, makeOverlay, type OverlayChoices, overwrite, promisesOf } from "./overlays.js";
 import { forgetBaseFormat, renameBase } from "./overlays.js";
@@ -279,7 +280,7 @@ describe("a qcow2 overlay is refused when it", () => {
     await expectRefusal("VOLUME_UNREADABLE");
   });
 
-  it("was written to anywhere, in any way", async () => {
+  it("was written to anywhere, in any way", { timeout: 60_000 * TIMES }, async () => {
     makeBase(base);
     const write = fc.record({
       command: fc.constantFrom("write -P 0", "write -P 9", "write -z", "write -z -u", "write -c -P 7"),
@@ -292,7 +293,7 @@ describe("a qcow2 overlay is refused when it", () => {
         plainly(`${command} ${cluster * 65_536} 64k`);
         for (const depth of DEPTHS) expect(await probe(depth)).toMatchObject({ kind: "data" });
       }),
-      { numRuns: 15 },
+      programRuns(15),
     );
   });
 });

@@ -113,7 +113,7 @@ export function volumeProblem(
       return new LuksmithError("LUKS_UUID_MISMATCH", {
         what: `${start} names key ${fact.uuid}, but its volume belongs to another key`,
         why: `${volume} has LUKS UUID ${probe.header.uuid}`,
-        hint: `check that the disk points at the right volume; if it is a copy that was being separated: ${separationCommand(guest, fact.disk.dev)}`,
+        hint: otherKeyHint(guest, fact.disk.dev),
       });
     case "data":
       if (isActive(fact)) return headerGone({ start, guest, volume }, fact);
@@ -127,6 +127,13 @@ export function volumeProblem(
     case "allocated":
       return headerGone({ start, guest, volume }, fact);
   }
+}
+
+/** What to do about a volume that has the header of another key than its disk names. */
+export function otherKeyHint(guest: Guest, dev: string): string {
+  const hint = "check that the disk points at the right volume";
+  if (guest.encryptedStorages !== undefined) return hint;
+  return `${hint}; if it is a copy that was being separated: ${separationCommand(guest, dev)}`;
 }
 
 function isActive({ key }: ProbedDisk): boolean {

@@ -6,6 +6,7 @@ import { planPreStart } from "../../src/plan/plan-pre-start.js";
 import type { Plan } from "../../src/plan/step.js";
 import type { AnnotatedDisk } from "../../src/plan/facts.js";
 import { planProvide, planReconnect } from "../../src/plan/plan-provide.js";
+import { otherKeyHint } from "../../src/plan/volume-content.js";
 import { header, known, NOW, over, plain, record, request, unknown, uuid } from "./builders.js";
 
 /** A disk that names a key of the record, where the key was made for something else. */
@@ -249,6 +250,14 @@ describe("what a start refuses", () => {
     expect(error.code).toBe("KEYSTORE_UNAVAILABLE");
     expect(error.message).toContain("keystore local does not answer");
     expect(error.hint).toBe("start it");
+  });
+
+  it("a copy that was half separated, with the command that goes on where there is one", () => {
+    const right = "check that the disk points at the right volume";
+    expect(refusal(known("vda", 1, "active", luks(2))).hint).toBe(
+      `${right}; if it is a copy that was being separated: luksmith separate web1 vda`,
+    );
+    expect(otherKeyHint({ ...GUEST, encryptedStorages: ["vault"] }, "vda")).toBe(right);
   });
 
   it("a plain disk with a LUKS header of ours: the guest would overwrite ciphertext", () => {

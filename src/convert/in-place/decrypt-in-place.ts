@@ -6,6 +6,7 @@ import { digestOf } from "../../headers/backup-file.js";
 import type { DiskAnnotation } from "../../host/host-adapter.js";
 import { keyUuidOf } from "../../keystore/key-record.js";
 import { type Plan, planOf } from "../../plan/step.js";
+import { otherKeyHint } from "../../plan/volume-content.js";
 import { payloadSize } from "../../storage/sectors.js";
 import { identityOf } from "../volume-identity.js";
 import { zeroTail } from "./finish-move.js";
@@ -124,8 +125,15 @@ async function look(
     if (record.conversion?.payload !== undefined) throw lost(work, hint);
   }
   if (start.kind !== "luks" || start.header.uuid !== uuid) {
-    throw new LuksmithError(start.kind === "luks" ? "LUKS_UUID_MISMATCH" : "VOLUME_NOT_FORMATTED", {
-      what: `${cannot(work)}: ${work.volume.path} does not have the LUKS header of key ${uuid}`,
+    const what = `${cannot(work)}: ${work.volume.path} does not have the LUKS header of key ${uuid}`;
+    if (start.kind === "luks")
+      throw new LuksmithError("LUKS_UUID_MISMATCH", {
+        what,
+        why: `its header is of key ${start.header.uuid}`,
+        hint: otherKeyHint(work.guest, work.disk.dev),
+      });
+    throw new LuksmithError("VOLUME_NOT_FORMATTED", {
+      what,
       hint: "restore the header from a copy: luksmith header restore",
     });
   }

@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { statSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { UNIT } from "../../../src/convert/in-place/geometry.js";
-import { LuksmithError } from "../../../src/error/luksmith-error.js";
+import { asLuksmithError, LuksmithError } from "../../../src/error/luksmith-error.js";
+import { newKeyUuid } from "../../../src/keystore/key-uuid.js";
 import { VolumeFile } from "../../../src/storage/volume-file.js";
 import { FakeFailingKeystore } from "../../fake/failing-keystore.js";
 import { InPlaceWorld } from "./in-place-world.js";
@@ -221,6 +222,21 @@ describe("it refuses, and changes nothing:", () => {
     expect(await world.failure("encrypted")).toBe("VOLUME_UNSUPPORTED");
     expect(await world.keystore.list()).toEqual([]);
   });
+});
+
+it("does not decrypt a volume whose header is another key's: a copy that was half separated", async () => {
+  await world.convert("encrypted");
+  const other = newKeyUuid();
+  const image = world.bytes();
+  // where a LUKS1 header has its UUID
+  image.write(other, 168, "latin1");
+  writeFileSync(world.path, image);
+
+  const thrown = asLuksmithError(await world.convert("plain").catch((error: unknown) => error));
+  expect(thrown).toMatchObject({ code: "LUKS_UUID_MISMATCH", why: `its header is of key ${other}` });
+  expect(thrown.hint).toContain("luksmith separate web1 vda");
+  expect(world.bytes().equals(image)).toBe(true);
+  expect((await world.keystore.list())[0]).not.toHaveProperty("conversion");
 });
 
 describe("a conversion that was cut short", () => {

@@ -23,13 +23,18 @@ interface SourceKey {
   readonly record: KeyRecord;
 }
 
-/** Pure. @throws VOLUME_UNSUPPORTED, KEY_NOT_FOUND, DISK_NOT_ENCRYPTED, and what keeps a keystore from answering */
+/**
+ * Pure.
+ * @throws VOLUME_UNSUPPORTED, KEY_NOT_FOUND, DISK_NOT_ENCRYPTED, LUKS_UUID_MISMATCH, and what keeps a keystore or the
+ *   volume from answering
+ */
 export function sourceOf(facts: ConvertFacts): SourceVolume {
   const { disk, shape, request } = facts;
   const { volume } = disk;
   if (disk.encrypted) {
-    const key = keyOf(facts);
-    return { volume: pathVolumeOf(facts), key, lv: shape.lv };
+    const source = { key: keyOf(facts), volume: pathVolumeOf(facts), lv: shape.lv };
+    requireOwnHeader(facts, source.key);
+    return source;
   }
   if (request === undefined) {
     throw new LuksmithError("DISK_NOT_ENCRYPTED", { what: `${cannotConvert(facts)}: it is not encrypted` });
@@ -74,7 +79,7 @@ export function refuseShape(facts: ConvertFacts): void {
 }
 
 function keyOf(facts: ConvertFacts): SourceKey {
-  const { guest, disk, key, source } = facts;
+  const { disk, key } = facts;
   const { mapping, encryption_format: format, encryption_secret_uuid: secretUuid, volume } = disk;
   const isOurs = secretUuid !== undefined && (mapping !== undefined || format === "luks");
   if (!isOurs || format === undefined) {
@@ -98,9 +103,6 @@ function keyOf(facts: ConvertFacts): SourceKey {
   }
   requireWhole(facts, key.record);
   const { record } = key;
-  // a copy that was being separated opens with the key that it was copied with, and is to have another
-  if (record.encryption.format !== "plain")
-    requireHeaderOf(guest, { disk, uuid: secretUuid, key, probe: source }, cannotConvert(facts));
   if (mapping !== undefined && isMappable(volume))
     return { annotation: { format, secretUuid, mapping, volume }, record };
   const path = pathVolumeOf(facts);
@@ -124,6 +126,16 @@ function requireWhole(facts: ConvertFacts, record: KeyRecord): void {
     why: `its key ${record.uuid} is pending until the guest's next start`,
     hint: "start the guest first, or run: luksmith protect --now",
   });
+}
+
+/**
+ * A copy whose separation was cut short opens with the key that it was copied with, and is to have another.
+ * @throws LUKS_UUID_MISMATCH, and what else is wrong with its header
+ */
+function requireOwnHeader(facts: ConvertFacts, { annotation, record }: SourceKey): void {
+  if (record.encryption.format === "plain") return;
+  const { guest, disk, key, source: probe } = facts;
+  requireHeaderOf(guest, { disk, uuid: annotation.secretUuid, key, probe }, cannotConvert(facts));
 }
 
 function pathVolumeOf(facts: ConvertFacts): PathVolume {

@@ -38,8 +38,9 @@ export interface Separated {
 /**
  * Gives a copied volume a UUID, a passphrase and a keyslot of its own, and destroys the keyslots that it was copied
  * with. Killed at any instruction, the volume opens with the passphrase that the keystore has under the UUID in its
- * header, and a further call goes on; after that, one changes nothing. Nothing but this volume, its key and its guest's configuration is changed: one
- * that turns out to be the original itself, by another name, gets the header back that it had.
+ * header, and a further call goes on; where all is done, it changes nothing. Nothing but this volume, its key and its
+ * guest's configuration is changed: one that turns out to be the original itself, by another name, gets the header back
+ * that it had.
  * @throws KEY_IN_USE for that, besides what keyslots, keystores and storage throw
  */
 export async function separateVolume({ guest, disk }: Copied, ports: SeparatePorts): Promise<Separated> {

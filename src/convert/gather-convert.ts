@@ -12,7 +12,7 @@ import type { KeyUuid } from "../keystore/key-uuid.js";
 import type { Keyring } from "../keystore/keyring.js";
 import type { KeyFact } from "../plan/facts.js";
 import type { KeySession } from "../plan/key-session.js";
-import { findConfiguredUser, findVolumeUser, type VolumeUser } from "../plan/volume-users.js";
+import { findUser, type VolumeUser } from "../plan/volume-users.js";
 import type { EncryptionRequest } from "../request/ask.js";
 import type { StorageRegistry } from "../storage/index.js";
 import { lvNameOf } from "../storage/lvm/lvm-name.js";
@@ -172,5 +172,5 @@ async function userOf(
 ): Promise<VolumeUser | undefined> {
   // no disk has this name: the target is none of the guest's disks yet
   const wanted = { dev: "", volume, uuid: known && keyUuidOf(known.record) };
-  return (await findVolumeUser(host, guest, wanted)) ?? (await findConfiguredUser(host, guest, wanted));
+  return await findUser(host, guest, wanted);
 }

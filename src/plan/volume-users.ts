@@ -58,6 +58,15 @@ export async function findConfiguredUser(
   return undefined;
 }
 
+/** Either of them: whoever runs with it on this host, or would. @throws what keeps a guest from being read */
+export async function findUser(
+  host: Pick<HostAdapter, "listGuests" | "readGuest" | "readRunningGuest">,
+  guest: Guest,
+  wanted: Wanted,
+): Promise<VolumeUser | undefined> {
+  return (await findVolumeUser(host, guest, wanted)) ?? (await findConfiguredUser(host, guest, wanted));
+}
+
 /** One that has gone meanwhile uses nothing. */
 function unlessGone(thrown: unknown): undefined {
   if (asLuksmithError(thrown).code !== "GUEST_NOT_FOUND") throw thrown;

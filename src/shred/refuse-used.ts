@@ -8,7 +8,7 @@ import type { ConfiguredGuest, HostAdapter } from "../host/host-adapter.js";
 import type { ConversionNote } from "../generated/conversion-note.js";
 import type { KeyRecord } from "../generated/key-record.js";
 import { findKeyUser } from "../plan/key-users.js";
-import { findConfiguredUser, findVolumeUser } from "../plan/volume-users.js";
+import { findConfiguredUser, findUser, findVolumeUser } from "../plan/volume-users.js";
 import { whyOnOtherHosts } from "../storage/lvm/other-hosts.js";
 import { isUnderWay, newOwner } from "../rotate/rotation-note.js";
 import { QCOW2_HEADER_AREA, readQcow2Header } from "../storage/qcow2/qcow2-header.js";
@@ -178,7 +178,7 @@ async function refuseOfGuest(
       "destroy the template instead",
     );
   const wanted = { ...wantedOf(target), ...(disk.mapping !== undefined && { mapping: disk.mapping }) };
-  const user = (await findVolumeUser(host, guest, wanted)) ?? (await findConfiguredUser(host, guest, wanted));
+  const user = await findUser(host, guest, wanted);
   if (user === undefined) return;
   const what = user.by === "key" ? "has its key" : "has the same volume";
   throw refused(

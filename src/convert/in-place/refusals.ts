@@ -3,7 +3,8 @@ import type { EncryptionSpec, LuksSpec } from "../../encryption/luks-spec.js";
 import { LuksmithError } from "../../error/luksmith-error.js";
 import type { CommandRunner } from "../../exec/command-runner.js";
 import type { ConfiguredGuest, HostAdapter } from "../../host/host-adapter.js";
-import { findConfiguredUser, findVolumeUser } from "../../plan/volume-users.js";
+import { separationCommand } from "../../plan/commands.js";
+import { findUser, type VolumeUser } from "../../plan/volume-users.js";
 import type { StorageRegistry } from "../../storage/index.js";
 import { findLv } from "../../storage/lvm/lvm-lookup.js";
 import { dependentsOf } from "../../storage/lvm/lvm-report.js";
@@ -25,7 +26,7 @@ export function cannot({ guest, disk, to }: Subject): string {
   return `cannot ${to === "encrypted" ? "encrypt" : "decrypt"} disk ${disk.dev} of guest ${guest.name} in place`;
 }
 
-/** @throws VOLUME_UNSUPPORTED, VOLUME_BUSY, VOLUME_FORMAT_FORBIDDEN */
+/** @throws VOLUME_UNSUPPORTED, VOLUME_BUSY, KEY_IN_USE, VOLUME_FORMAT_FORBIDDEN */
 export async function requireSuitable(
   subject: Subject,
   { host, storage, runner }: Ports,
@@ -52,12 +53,26 @@ export async function requireSuitable(
   storage.requireFormatting(backend, volume);
   if (backend.type === "lvm") await refuseSnapshots(subject, volume, runner);
   const wanted = { dev: disk.dev, volume, uuid: disk.encryption_secret_uuid };
-  const user = (await findVolumeUser(host, guest, wanted)) ?? (await findConfiguredUser(host, guest, wanted));
+  const user = await findUser(host, guest, wanted);
   if (user === undefined) return { volume, backend };
-  throw new LuksmithError("VOLUME_BUSY", {
-    what: `${cannot(subject)}: disk ${user.disk} of guest ${user.guest} has ${volume.path} too`,
-    hint: "take that disk out of its guest's configuration first",
-  });
+  throw inUse(subject, user);
+}
+
+function inUse(subject: Subject, { guest, disk, by }: VolumeUser): LuksmithError {
+  const other = `disk ${disk} of guest ${guest}`;
+  switch (by) {
+    case "volume":
+      return new LuksmithError("VOLUME_BUSY", {
+        what: `${cannot(subject)}: ${other} has ${volumeName(subject.disk.volume)} too`,
+        hint: "take that disk out of its guest's configuration first",
+      });
+    case "key":
+      return new LuksmithError("KEY_IN_USE", {
+        what: `${cannot(subject)}: ${other} has the same key`,
+        why: "one of them is a copy of the other, or has the same volume by another name",
+        hint: `give the copy a key of its own first: ${separationCommand(subject.guest, subject.disk.dev)}; if the other disk is the copy, the same for that one`,
+      });
+  }
 }
 
 interface Ports {

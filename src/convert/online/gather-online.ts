@@ -9,7 +9,7 @@ import { keyUuidOf } from "../../keystore/key-record.js";
 import type { KeyUuid } from "../../keystore/key-uuid.js";
 import type { KeySession } from "../../plan/key-session.js";
 import type { Resources } from "../../plan/perform.js";
-import { findConfiguredUser, findVolumeUser, type VolumeUser } from "../../plan/volume-users.js";
+import { findUser, type VolumeUser } from "../../plan/volume-users.js";
 import type { Probe, StorageBackend } from "../../storage/storage-backend.js";
 import { volumeName } from "../../storage/volume.js";
 import type { ConversionNotes } from "../conversion-notes.js";
@@ -134,5 +134,5 @@ async function userOf(
 ): Promise<VolumeUser | undefined> {
   // no disk has this name: the target is none of the guest's disks
   const wanted = { dev: "", volume, uuid: known && keyUuidOf(known.record) };
-  return (await findVolumeUser(host, guest, wanted)) ?? (await findConfiguredUser(host, guest, wanted));
+  return await findUser(host, guest, wanted);
 }

@@ -202,6 +202,27 @@ describe("it refuses, and changes nothing:", () => {
     await expectUntouched();
   });
 
+  it("a volume that another disk has too, and a key that another disk has", async () => {
+    const { xml } = world.host;
+    const attach = (source: string) => {
+      const other = `<disk type='file' device='disk'><driver name='qemu' type='raw'/>${source}<target dev='vdb' bus='virtio'/></disk>`;
+      world.host.xml = world.host.xml.replace("</devices>", `${other}</devices>`);
+    };
+    attach(`<source file='${world.path}'/>`);
+    expect(await world.failure("encrypted")).toBe("VOLUME_BUSY");
+    await expectUntouched();
+
+    world.host.xml = xml;
+    await world.convert("encrypted");
+    const [block] = /<encryption.*<\/encryption>/s.exec(world.host.xml)!;
+    const before = world.bytes();
+    attach(`<source file='${world.at("copy.raw")}'>${block}</source>`);
+    const thrown = asLuksmithError(await world.convert("plain").catch((error: unknown) => error));
+    expect(thrown).toMatchObject({ code: "KEY_IN_USE" });
+    expect(thrown.message).toContain("disk vdb of guest web1 has the same key");
+    expect(world.bytes().equals(before)).toBe(true);
+  });
+
   it("a volume that has no room to grow", async () => {
     vi.spyOn(VolumeFile.prototype, "extend").mockRejectedValue(
       new LuksmithError("VOLUME_GROW_FAILED", { what: "no space left on device" }),

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { ConversionNotes } from "../convert/conversion-notes.js";
-import { type PurgePorts, purgeVolume, requirePurgeable } from "../convert/purge-volume.js";
+import { type PurgePorts, purgeVolume } from "../convert/purge-volume.js";
+import { requirePurgeable } from "../convert/require-purgeable.js";
 import type { Container } from "../di.js";
 import { printable } from "../error/printable.js";
 import type { ConversionNote } from "../generated/conversion-note.js";

@@ -19,6 +19,7 @@ import { notedOld } from "../../src/convert/old-content.js";
 import { purgeVolume } from "../../src/convert/purge-volume.js";
 import { identityAt } from "../../src/convert/volume-identity.js";
 import type { ConversionNote } from "../../src/generated/conversion-note.js";
+import { newKeyUuid } from "../../src/keystore/key-uuid.js";
 import { FakeLvm } from "../fake/fake-lvm.js";
 import { LoopDevice } from "../lab/loop-device.js";
 import { ConvertWorld, digestOf } from "./convert-world.js";
@@ -186,6 +187,17 @@ describe("it stays", () => {
     const other = `<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='${world.at("vm/link.raw")}'/><target dev='vdb' bus='virtio'/></disk>`;
     world.host.xml = world.host.xml.replace("</devices>", `${other}</devices>`);
     expect(await purge()).toBe("VOLUME_BUSY");
+  });
+
+  test("where another disk is opened with its key, since it may be the same volume by another name", async () => {
+    const key = newKeyUuid();
+    world.notes.write({ ...note(), old: { ...note().old, key } });
+    const other = `<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/srv/other.raw'><encryption format='luks'><secret type='passphrase' uuid='${key}'/></encryption></source><target dev='vdb' bus='virtio'/></disk>`;
+    world.host.xml = world.host.xml.replace("</devices>", `${other}</devices>`);
+    await expect(purgeVolume(note(), "remove", world.purgePorts())).rejects.toMatchObject({
+      code: "VOLUME_BUSY",
+      why: "disk vdb of guest web1 is opened with its key",
+    });
   });
 
   test("where an overlay lies over it", async () => {

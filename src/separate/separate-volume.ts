@@ -106,8 +106,7 @@ async function rename(
 ): Promise<void> {
   const [uuid, volume] = [keyUuidOf(record), volumeName(disk.volume)];
   const former = found === uuid ? disk.encryption_secret_uuid : found;
-  // its configuration names the new key: all is done
-  if (former === undefined || former === uuid) return;
+  if (former === undefined) return;
   const header = await backend.readHeader(disk.volume);
   // so it was left by a call that was killed at the end, after it had looked at the original
   if (found === uuid && keyslots.used(header).length === 1) return;

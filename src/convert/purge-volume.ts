@@ -1,15 +1,18 @@
-import { unlink } from "node:fs/promises";
+import { stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { AuditLog } from "../audit/audit-log.js";
+import { loopOn } from "../encryption/dm-crypt/kernel-mapping.js";
 import { LuksmithError } from "../error/luksmith-error.js";
 import type { CommandRunner } from "../exec/command-runner.js";
 import { syncDirectory } from "../fs/atomic-file.js";
 import { systemErrorOf } from "../fs/system-error.js";
 import type { ConversionNote } from "../generated/conversion-note.js";
 import { parseKeyUuid } from "../keystore/key-uuid.js";
+import { fileUsersOf } from "../storage/block/device-users.js";
 import { runLvm } from "../storage/lvm/lvm-command.js";
 import { whileActive } from "../storage/lvm/lvm-in-use.js";
 import type { PathVolume } from "../storage/volume.js";
+import { volumeBusy } from "../storage/volume-error.js";
 import type { VolumeLocks } from "../storage/volume-lock.js";
 import type { Watcher } from "./watcher.js";
 import { shapeOf } from "./image-shape.js";
@@ -58,8 +61,11 @@ async function claimAndWipe(
   ports: PurgePorts,
 ): Promise<void> {
   const volume = note.old;
-  const held = await lockSource(volume, lock, ports.runner).catch(busy);
+  const held = await lockSource(volume, lock, ports.runner).catch((thrown: unknown) => {
+    throw refused(volume, thrown);
+  });
   try {
+    await refuseOthers(volume);
     await requireOldContent(note, ports);
     await record(note, ports, "removal begins");
     // what is half overwritten is not what was copied any more
@@ -91,13 +97,23 @@ async function wipe(volume: PathVolume, { watcher, runner }: PurgePorts): Promis
   watcher.done(`overwrote ${volume.path}`);
 }
 
-function busy(thrown: unknown): never {
-  if (!(thrown instanceof LuksmithError) || thrown.code !== "VOLUME_BUSY") throw thrown;
-  throw new LuksmithError("VOLUME_BUSY", {
-    what: "cannot remove a volume that is in use",
-    ...(thrown.why !== undefined && { why: thrown.why }),
-    cause: thrown,
-  });
+/** What locks says that it cannot copy. */
+function refused({ path }: PathVolume, thrown: unknown): unknown {
+  if (!(thrown instanceof LuksmithError) || thrown.code !== "VOLUME_BUSY") return thrown;
+  return volumeBusy(path, thrown.why, `cannot remove volume ${path}`);
+}
+
+/** QEMU's lock keeps off whoever takes such locks: other programs and the kernel do not. @throws VOLUME_BUSY */
+async function refuseOthers({ kind, path }: PathVolume): Promise<void> {
+  if (kind !== "file") return;
+  const stats = await stat(path, { bigint: true });
+  const loop = loopOn({ stats });
+  const [user] = fileUsersOf(stats);
+  const why =
+    loop === undefined
+      ? user && `process ${user.pid} (${user.command}) has it open`
+      : `loop device ${loop} is made of it`;
+  if (why !== undefined) throw volumeBusy(path, why, `cannot remove volume ${path}`);
 }
 
 function isRemovable({ kind, identity }: ConversionNote["old"]): boolean {

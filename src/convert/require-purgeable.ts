@@ -158,6 +158,7 @@ async function refuseUsers(
       throw new LuksmithError("VOLUME_BUSY", {
         what,
         why: `disk ${dev} of guest ${other.name} is an overlay over it`,
+        hint: `give ${volume.path} the data of its backing file first, as qemu-img rebase does while its guest is shut off`,
       });
     }
   }
@@ -170,7 +171,7 @@ function whyNot(other: string, by: VolumeUser["by"]): Pick<ErrorText, "why" | "h
     case "key":
       return {
         why: `${other} is opened with its key`,
-        hint: `see that ${other} has a copy, and not this volume by another name; then remove this one with its storage's own tools, and purge again`,
+        hint: `see that ${other} has another volume, and not this one by another name; then remove this one with its storage's own tools, and purge again`,
       };
   }
 }

@@ -197,6 +197,9 @@ describe("it stays", () => {
     await expect(purgeVolume(note(), "remove", world.purgePorts())).rejects.toMatchObject({
       code: "VOLUME_BUSY",
       why: "disk vdb of guest web1 is opened with its key",
+      hint: expect.stringContaining(
+        "remove this one with its storage's own tools, and purge again",
+      ) as string,
     });
   });
 
@@ -205,7 +208,11 @@ describe("it stays", () => {
     execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", "web1.raw", overlay]);
     const other = `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${overlay}'/><target dev='vdb' bus='virtio'/></disk>`;
     world.host.xml = world.host.xml.replace("</devices>", `${other}</devices>`);
-    expect(await purge()).toBe("VOLUME_BUSY");
+    await expect(purgeVolume(note(), "remove", world.purgePorts())).rejects.toMatchObject({
+      code: "VOLUME_BUSY",
+      why: "disk vdb of guest web1 is an overlay over it",
+      hint: expect.stringContaining(`give ${overlay} the data of its backing file first`) as string,
+    });
   });
 
   test("where somebody has it open for writing", async () => {
@@ -213,7 +220,41 @@ describe("it stays", () => {
     if (holder.kind !== "held") throw new Error(holder.stderr);
     await using held = holder;
     expect(held.isRunning).toBe(true);
-    expect(await purge()).toBe("VOLUME_BUSY");
+    await expect(purgeVolume(note(), "remove", world.purgePorts())).rejects.toMatchObject({
+      code: "VOLUME_BUSY",
+      message: `cannot remove volume ${old()}`,
+      why: "a QEMU process has it open",
+      hint: "stop the guest, the block job or the program that uses it",
+    });
+  });
+
+  test("where a program that takes no locks has it open for writing", async () => {
+    // not our own child, which would be one of our tools
+    const script = 'sleep 600 1<>"$1" 2>&1 & echo $!';
+    const stdout = execFileSync("sh", ["-c", script, "sh", old()], { encoding: "utf8" });
+    const pid = Number(stdout);
+    try {
+      for (const manner of ["remove", "wipe and remove"] as const)
+        await expect(purgeVolume(note(), manner, world.purgePorts())).rejects.toMatchObject({
+          code: "VOLUME_BUSY",
+          why: `process ${pid} (sleep) has it open`,
+        });
+    } finally {
+      process.kill(pid);
+    }
+  });
+
+  test("where a loop device is made of it, which may be mounted", async () => {
+    const loop = execFileSync("losetup", ["--find", "--show", old()], { encoding: "utf8" }).trim();
+    try {
+      for (const manner of ["remove", "wipe and remove"] as const)
+        await expect(purgeVolume(note(), manner, world.purgePorts())).rejects.toMatchObject({
+          code: "VOLUME_BUSY",
+          why: `loop device ${loop.replace("/dev/", "")} is made of it`,
+        });
+    } finally {
+      execFileSync("losetup", ["--detach", loop]);
+    }
   });
 
   test("where it is another volume of that name", async () => {

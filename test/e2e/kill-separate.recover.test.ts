@@ -3,6 +3,7 @@ import { copyFile, readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
 import { hostForThisFile } from "./support/each-test.js";
 import { keepWorld, sweep } from "./support/kill-sweep.js";
+import { expectNothingLeft } from "./support/nothing-left.js";
 import { luksUuidOf, opensWith } from "./support/volumes.js";
 
 const host = hostForThisFile();
@@ -74,6 +75,7 @@ it(
         }
         expect(await host().keystore().list(), when).toHaveLength(2);
         expect(await digestOf(source), when).toBe(before);
+        await expectNothingLeft(host());
       },
     });
     expect(refusals).toBeGreaterThan(1);
